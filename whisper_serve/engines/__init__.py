@@ -1,0 +1,53 @@
+"""Ways to run Whisper: windows in, what was heard out.
+
+To add one: write engines/<name>.py with a class that satisfies Engine, and
+list it here. The table holds import paths, not classes: naming an engine must
+not load torch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Literal, Protocol
+
+from whisper_serve.errors import TranscriptionError
+from whisper_serve.types import Heard, Window
+
+Outcome = Heard | TranscriptionError  # of one window
+
+ENGINES = {
+    "ctranslate2": "whisper_serve.engines.ctranslate2:CTranslate2Engine",
+    "openai_whisper": "whisper_serve.engines.openai_whisper:OpenAIWhisperEngine",
+    "fake": "whisper_serve.engines.fake:FakeEngine",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """All an engine may know of the world."""
+
+    weights: Path | None  # a .pt checkpoint or a CTranslate2 folder; None for engines without any
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = 1  # CPU threads for one pass
+    compute_type: str = "auto"  # the engine's own name of a number type; auto: its best on the device
+
+
+class Engine(Protocol):
+    def transcribe(self, windows: Sequence[Window]) -> list[Outcome]:
+        """Hear every window; answer in order, with times from each window's start.
+
+        A window that fails is answered with its error, not raised: raising
+        would fail its neighbours in the batch, who asked for something else.
+        Blocking; called from one thread at a time.
+        """
+
+    def gpu_memory_gb(self) -> float:
+        """Gigabytes (1e9) of GPU memory in use by this process; 0 on a CPU."""
+
+
+def load_engine(name: str, settings: EngineSettings) -> Engine:
+    """Import the engine called `name` and load its weights (seconds to minutes)."""
+    module, _, cls = ENGINES[name].partition(":")
+    engine: Engine = getattr(import_module(module), cls)(settings)
+    return engine

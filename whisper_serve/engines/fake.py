@@ -1,0 +1,40 @@
+"""An engine that hears how long its windows are: for tests of everything but the model.
+
+A prompt steers it: "explode" fails the window, "crash" the whole batch,
+"slow N" takes N seconds over it.
+"""
+
+import time
+from collections.abc import Sequence
+
+from whisper_serve.engines import EngineSettings, Outcome
+from whisper_serve.errors import ModelFailed
+from whisper_serve.types import Heard, Segment, Window, Word
+
+
+class FakeEngine:
+    def __init__(self, settings: EngineSettings) -> None:
+        self.settings = settings
+
+    def transcribe(self, windows: Sequence[Window]) -> list[Outcome]:
+        for window in windows:
+            if window.options.prompt == "crash":
+                raise MemoryError("asked to crash")
+            if window.options.prompt.startswith("slow "):
+                time.sleep(float(window.options.prompt.removeprefix("slow ")))
+        return [hear(window, len(windows)) for window in windows]
+
+    def gpu_memory_gb(self) -> float:
+        return 0.0
+
+
+def hear(window: Window, batch: int) -> Outcome:
+    if window.options.prompt == "explode":
+        return ModelFailed("asked to explode")
+    seconds = window.seconds
+    said = f" {seconds:.1f} seconds at {window.start:.1f}, batch of {batch}."
+    words = said.split(" ")[1:]
+    step = seconds / len(words)
+    timed = tuple(Word(i * step, (i + 1) * step, f" {w}", 1.0) for i, w in enumerate(words))
+    segment = Segment(0.0, seconds, said, words=timed if window.options.word_timestamps else ())
+    return Heard((segment,), window.options.language or "en")

@@ -1,0 +1,158 @@
+"""The nouns every floor shares. Nothing in this module does any work.
+
+Times are seconds from the start of the recording unless a comment says otherwise.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE_RATE = 16_000  # Hz: every Audio is mono at this rate
+WINDOW_S = 30.0  # the longest stretch one model pass can hear
+
+Samples = NDArray[np.float32]
+Task = Literal["transcribe", "translate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A recording, or a stretch of one."""
+
+    samples: Samples  # shape (n,), in [-1, 1], SAMPLE_RATE
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class VadOptions:
+    """How speech is told from the rest."""
+
+    method: Literal["silero", "energy", "off"] = "silero"
+    threshold: float = 0.5  # speech probability at which speech begins (silero)
+    min_speech_s: float = 0.1  # shorter sounds are not speech
+    min_silence_s: float = 0.5  # shorter pauses do not end speech
+    padding_s: float = 0.2  # kept on either side of speech
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one caller asked for, the same for every transport."""
+
+    language: str | None = None  # ISO 639-1; None: detect it
+    task: Task = "transcribe"
+    prompt: str = ""  # words the recording is likely to hold, or the text before it
+    hotwords: str = ""  # names to favour
+    temperature: float = 0.0  # 0: the likeliest words, and warmer tries where they look wrong
+    word_timestamps: bool = False
+    logprobs: bool = False  # log-probability of every token
+    vad: VadOptions | None = None  # None: as configured
+    use_parallel: bool = True  # False: one window at a time
+    allow_partial: bool = False  # True: answer what could be heard, and name the holes
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of a recording short enough for one model pass."""
+
+    samples: Samples  # shape (n,), n <= WINDOW_S * SAMPLE_RATE
+    start: float
+    options: Options
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    start: float
+    end: float
+    text: str  # with its leading space, where the language has them
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    token: str
+    logprob: float
+    bytes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A sentence or so. The figures are those of the model pass that heard it."""
+
+    start: float
+    end: float
+    text: str
+    tokens: tuple[int, ...] = ()
+    temperature: float = 0.0
+    avg_logprob: float = 0.0  # mean natural-log probability per token
+    compression_ratio: float = 1.0  # zlib; above 2.4 the text repeats itself
+    no_speech_prob: float = 0.0
+    words: tuple[Word, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One window's outcome. Times in its segments count from the window's start."""
+
+    segments: tuple[Segment, ...]
+    language: str  # ISO 639-1, as given or detected
+    language_probability: float = 1.0
+    inference_s: float = 0.0  # spent in the engine
+    gpu_memory_gb: float = 0.0  # in use on the replica's GPU
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A segment a filter removed."""
+
+    segment: Segment
+    reason: str  # the filter's name
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A stretch that could not be heard."""
+
+    start: float
+    end: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where a request's time went, in seconds."""
+
+    decode_s: float = 0.0  # bytes to samples, samples to windows
+    queue_s: float = 0.0  # the longest any window waited for a replica
+    inference_s: float = 0.0  # in engines, summed over windows
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    segments: tuple[Segment, ...]
+    duration: float
+    language: str | None = None  # ISO 639-1; None where nothing was said to tell it by
+    language_probability: float = 0.0
+    task: Task = "transcribe"
+    dropped: tuple[Dropped, ...] = ()
+    holes: tuple[Hole, ...] = ()
+    windows: int = 0  # sent to the model
+    timings: Timings = Timings()
+    gpu_memory_gb: float = 0.0
+
+    @property
+    def text(self) -> str:
+        return "".join(s.text for s in self.segments).strip()
+
+    @property
+    def success_rate(self) -> float:
+        """Share of the windows that were heard."""
+        return 1 - len(self.holes) / self.windows if self.windows else 1.0
