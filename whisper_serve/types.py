@@ -105,7 +105,8 @@ class Heard:
     segments: tuple[Segment, ...]
     language: str  # ISO 639-1, as given or detected
     language_probability: float = 1.0
-    inference_s: float = 0.0  # spent in the engine
+    inference_s: float = 0.0  # this window's share of its pass through the engine
+    pass_s: float = 0.0  # the whole pass, in which other windows may have been heard too
     gpu_memory_gb: float = 0.0  # in use on the replica's GPU
 
 

@@ -31,6 +31,7 @@ class EngineSettings:
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int = 1  # CPU threads for one pass
     compute_type: str = "auto"  # the engine's own name of a number type; auto: its best on the device
+    context: Literal["adaptive", "full"] = "adaptive"  # what the model is shown: speech and a margin, or always 30 s
 
 
 class Engine(Protocol):

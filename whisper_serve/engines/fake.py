@@ -1,11 +1,12 @@
 """An engine that hears how long its windows are: for tests of everything but the model.
 
 A prompt steers it: "explode" fails the window, "crash" the whole batch,
-"slow N" takes N seconds over it.
+"slow N" takes N seconds over it, "slow N PATH" makes the file PATH first.
 """
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from whisper_serve.engines import EngineSettings, Outcome
 from whisper_serve.errors import ModelFailed
@@ -21,7 +22,10 @@ class FakeEngine:
             if window.options.prompt == "crash":
                 raise MemoryError("asked to crash")
             if window.options.prompt.startswith("slow "):
-                time.sleep(float(window.options.prompt.removeprefix("slow ")))
+                _, seconds, *path = window.options.prompt.split(" ")
+                for name in path:
+                    Path(name).touch()
+                time.sleep(float(seconds))
         return [hear(window, len(windows)) for window in windows]
 
     def gpu_memory_gb(self) -> float:

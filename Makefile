@@ -1,0 +1,51 @@
+# make run   sets up, fetches weights, serves          make test   sets up, checks, tests all
+# make help  says the rest
+
+CONFIG ?= config.json
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: run test check unit lint load clean help
+
+run: .venv/run  ## set up, fetch and verify the weights, serve (CONFIG=my.json)
+	@exec $(BIN)/python main.py --config $(CONFIG)
+
+test: check  ## set up, then lint, types, import floors and all tests, the last on real speech
+	$(BIN)/python -m pytest tests/integration tests/e2e
+
+check: lint unit  ## lint, types, import floors and unit tests
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: .venv/dev  ## unit tests: no Ray, no model
+	$(BIN)/python -m pytest tests/unit --cov --cov-report=term:skip-covered
+
+load: .venv/dev  ## load test, 4 and 16 users (LADDER=4,8,16 SECONDS=20 URL=http://localhost:8000)
+	$(BIN)/python -m loadtest --ladder $(or $(LADDER),4,16) --seconds $(or $(SECONDS),20) $(if $(URL),--url $(URL))
+
+clean:  ## remove what set-up and tests made, but not the weights
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# A set-up that breaks off leaves no stamp, and is done again.
+.venv/run: requirements.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.10 to 3.13 is needed; set PYTHON=/path/to/python3" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
+		{ rm -rf .venv; echo "python3 -m venv does not work here (on Debian: apt install python3-venv)" >&2; exit 2; }
+	@echo "installing requirements.txt into .venv (a few minutes, once)"
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+.venv/dev: .venv/run requirements-dev.txt
+	@echo "installing requirements-dev.txt into .venv"
+	@$(PIP) -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,224 @@
+"""A run in, its report out: a line a window, percentiles of all samples, change since the last like it.
+
+Nothing here starts anything or reads a clock. To add a figure: a field of
+Line here, and a row in table.COLUMNS.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from loadtest.machine import Machine, Setting
+from loadtest.samples import Run, Sample, Window
+
+TIMELINE_POINTS = 240
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One window. Latencies are those of right answers to requests that began in it."""
+
+    label: str
+    load: float  # users, or arrivals a second
+    seconds: float
+    requests: int  # began in it
+    ok: int
+    wrong: int
+    errors: int
+    refused: int
+    avg_s: float | None  # None: no right answer
+    p50_s: float | None
+    p95_s: float | None
+    p99_s: float | None
+    max_s: float | None
+    first_p50_s: float | None  # to the first words of a stream
+    answers_per_s: float  # right answers that ended in the window
+    audio_per_s: float  # seconds of audio in them, per second
+    told_to_wait_s: float | None  # mean Retry-After of the refusals
+    decode_s: float | None  # means, as the service tells them
+    queue_s: float | None
+    inference_s: float | None
+    client_cpu: float
+    change: float | None = None  # of avg_s against the last like report; 0.1 is 10 % slower
+
+    @property
+    def error_rate(self) -> float:
+        """Wrong and broken answers per request that was not refused."""
+        return (self.wrong + self.errors) / max(1, self.requests - self.refused)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A slice of the run, for the plot of latency over time."""
+
+    at: float  # seconds on the run's clock, by when requests began
+    p50_s: float
+    p95_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    taken: str  # ISO 8601, UTC
+    commit: str
+    command: str
+    machine: Machine
+    setting: Setting
+    rest_s: float  # mean latency of a request that is alone
+    left_out: tuple[str, ...]  # clips the service mishears even at rest
+    lines: tuple[Line, ...]
+    timeline: tuple[Moment, ...]
+    failures: tuple[str, ...]  # a few, in words
+    windows: tuple[Window, ...]
+    before: str | None = None  # when the report that `change` is against was taken
+
+    @property
+    def model(self) -> str:
+        return self.setting.model
+
+    @property
+    def load_name(self) -> str:
+        return "Arrivals/s" if self.setting.shape == "open" else "Concurrency"
+
+    @property
+    def failed(self) -> int:
+        return sum(line.wrong + line.errors for line in self.lines)
+
+
+def percentile(values: Sequence[float], q: float) -> float:
+    """The q-th percentile, 0 to 100, between the two nearest values in proportion, as numpy's default."""
+    ordered = sorted(values)
+    place = (len(ordered) - 1) * q / 100
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+
+
+def line_of(window: Window, samples: Iterable[Sample]) -> Line:
+    """What a window says, out of all samples of the run."""
+    samples = list(samples)
+    began = [s for s in samples if window.start <= s.started < window.end]
+    right = [s for s in began if s.outcome == "ok"]
+    ended = [s for s in samples if s.outcome == "ok" and window.start <= s.ended < window.end]
+    waits = [s.latency_s for s in right]
+    seconds = window.end - window.start
+    return Line(
+        label=window.label,
+        load=window.load,
+        seconds=seconds,
+        requests=len(began),
+        ok=len(right),
+        wrong=_count(began, "wrong"),
+        errors=_count(began, "error"),
+        refused=_count(began, "refused"),
+        avg_s=_mean(waits),
+        p50_s=_at(waits, 50),
+        p95_s=_at(waits, 95),
+        p99_s=_at(waits, 99),
+        max_s=max(waits, default=None),
+        first_p50_s=_at([s.first_s for s in right if s.first_s is not None], 50),
+        answers_per_s=len(ended) / seconds,
+        audio_per_s=sum(s.audio_s for s in ended) / seconds,
+        told_to_wait_s=_mean(s.told_to_wait_s for s in began),
+        decode_s=_mean(s.decode_s for s in right),
+        queue_s=_mean(s.queue_s for s in right),
+        inference_s=_mean(s.inference_s for s in right),
+        client_cpu=window.client_cpu,
+    )
+
+
+def report_of(run: Run, taken: str, commit: str, command: str, machine: Machine, setting: Setting) -> Report:
+    failures = dict.fromkeys(s.detail for s in run.samples if s.outcome in ("wrong", "error"))
+    return Report(
+        taken,
+        commit,
+        command,
+        machine,
+        setting,
+        run.rest_s,
+        run.left_out,
+        tuple(line_of(window, run.samples) for window in run.windows),
+        timeline(run.samples),
+        tuple(failures)[:10],
+        run.windows,
+    )
+
+
+def timeline(samples: Iterable[Sample]) -> tuple[Moment, ...]:
+    """Latency over time: right answers by when they were asked for, in slices of a second or more."""
+    right = [s for s in samples if s.outcome == "ok"]
+    if not right:
+        return ()
+    width = max(1.0, max(s.started for s in right) / TIMELINE_POINTS)
+    slices: dict[int, list[float]] = {}
+    for sample in right:
+        slices.setdefault(int(sample.started / width), []).append(sample.latency_s)
+    return tuple(
+        Moment((place + 0.5) * width, percentile(waits, 50), percentile(waits, 95))
+        for place, waits in sorted(slices.items())
+    )
+
+
+def against(now: Report, before: Report | None) -> Report:
+    """The report with each line's change of average latency since another, by label."""
+    if before is None:
+        return now
+    then = {line.label: line.avg_s for line in before.lines}
+    lines = tuple(replace(line, change=change(then.get(line.label), line.avg_s)) for line in now.lines)
+    return replace(now, lines=lines, before=before.taken)
+
+
+def change(then: float | None, now: float | None) -> float | None:
+    """How much more `now` is, as a share of `then`."""
+    return now / then - 1 if then and now is not None else None
+
+
+def like(a: Report, b: Report) -> bool:
+    """Whether two reports were made on the same hardware with the same configuration."""
+    return a.machine == b.machine and a.setting == b.setting
+
+
+def last_like(now: Report, folder: Path) -> Report | None:
+    """The newest report in a folder that `now` may be compared with."""
+    found = (_readable(path) for path in folder.glob("*.json"))
+    alike = [r for r in found if r and like(r, now) and r.taken < now.taken]
+    return max(alike, key=lambda r: r.taken, default=None)
+
+
+def as_json(report: Report) -> str:
+    return json.dumps(asdict(report), indent=1, ensure_ascii=False) + "\n"
+
+
+def load(path: Path) -> Report:
+    """Read what as_json wrote."""
+    fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    fields["machine"] = Machine(**fields["machine"])
+    fields["setting"] = Setting(**fields["setting"])
+    fields["lines"] = tuple(Line(**line) for line in fields["lines"])
+    fields["timeline"] = tuple(Moment(**m) for m in fields["timeline"])
+    fields["windows"] = tuple(Window(**w) for w in fields["windows"])
+    fields["left_out"], fields["failures"] = tuple(fields["left_out"]), tuple(fields["failures"])
+    return Report(**fields)
+
+
+def _readable(path: Path) -> Report | None:
+    """A report, or None for a file that is none or has other fields than today's."""
+    try:
+        return load(path)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _count(samples: Iterable[Sample], outcome: str) -> int:
+    return sum(s.outcome == outcome for s in samples)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return fmean(known) if known else None
+
+
+def _at(values: Sequence[float], q: float) -> float | None:
+    return percentile(values, q) if values else None

@@ -1,0 +1,87 @@
+"""What one request gave, when it was measured, and who is still waiting: the nouns of a run."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Literal
+
+Outcome = Literal["ok", "wrong", "refused", "error"]  # wrong: answered, with other words than were spoken
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One request. Moments are seconds on the run's clock."""
+
+    started: float  # when it was sent; in an open loop, when it was due
+    latency_s: float  # from there to the answer's last byte
+    outcome: Outcome
+    clip: str
+    audio_s: float  # length of the clip
+    detail: str = ""  # what was wrong
+    told_to_wait_s: float | None = None  # Retry-After of a refusal
+    first_s: float | None = None  # to the first words of a stream
+    decode_s: float | None = None  # these three as the service tells them
+    queue_s: float | None = None
+    inference_s: float | None = None
+
+    @property
+    def ended(self) -> float:
+        return self.started + self.latency_s
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of the run that is measured at one load."""
+
+    label: str  # unique in the run
+    load: float  # users, or arrivals a second in an open loop
+    start: float
+    end: float
+    client_cpu: float  # share of one core this client used: near 1, it measures itself
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    windows: tuple[Window, ...]
+    samples: tuple[Sample, ...]
+    rest_s: float  # mean latency of a request that is alone
+    left_out: tuple[str, ...]  # clips whose words the service misses even at rest
+
+    @classmethod
+    def from_json(cls, text: str) -> "Run":
+        """Read json.dumps(asdict(run))."""
+        fields = json.loads(text)
+        return cls(
+            tuple(Window(**w) for w in fields["windows"]),
+            tuple(Sample(**s) for s in fields["samples"]),
+            fields["rest_s"],
+            tuple(fields["left_out"]),
+        )
+
+
+class Ledger:
+    """The samples taken, and the requests still out, on one clock."""
+
+    def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
+        self.samples: list[Sample] = []
+        self._clock = clock
+        self._zero = clock()
+        self._out: dict[int, float] = {}
+        self._tickets = 0
+
+    def now(self) -> float:
+        return self._clock() - self._zero
+
+    def send(self, started: float) -> int:
+        """Note a request; the ticket is handed back to `close`."""
+        self._tickets += 1
+        self._out[self._tickets] = started
+        return self._tickets
+
+    def close(self, ticket: int) -> None:
+        del self._out[ticket]
+
+    def still_out(self, before: float) -> bool:
+        """Whether a request that started before that moment has no answer yet."""
+        return any(started < before for started in self._out.values())

@@ -1,0 +1,65 @@
+import io
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+
+from whisper_serve.api import create_api
+from whisper_serve.api.deps import Service
+from whisper_serve.config import Config
+from whisper_serve.engines import EngineSettings
+from whisper_serve.engines.fake import FakeEngine
+from whisper_serve.errors import TranscriptionError
+from whisper_serve.transcriber import Transcriber
+from whisper_serve.types import SAMPLE_RATE, Heard, Window
+
+
+def wav(seconds: float, rate: int = SAMPLE_RATE, level: float = 0.5) -> bytes:
+    """A tone, as a WAV file."""
+    out = io.BytesIO()
+    soundfile.write(out, level * np.sin(np.arange(int(seconds * rate)) / 8), rate, format="WAV")
+    return out.getvalue()
+
+
+def fake_config(**sections: Any) -> Config:
+    """Fake engine, every sound counted as speech, no filters; sections given replace these."""
+    defaults: dict[str, Any] = {
+        "model": {"engine": "fake"},
+        "vad": {"method": "off"},
+        "quality": {"filters": []},
+        "logging": {"file": None},
+    }
+    return Config(**(defaults | sections))
+
+
+async def fake_infer(window: Window) -> Heard:
+    outcome = FakeEngine(EngineSettings(None)).transcribe([window])[0]
+    if isinstance(outcome, TranscriptionError):
+        raise outcome
+    return outcome
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def config() -> Config:
+    return fake_config()
+
+
+@pytest.fixture
+async def client(config: Config) -> AsyncIterator[httpx.AsyncClient]:
+    """The HTTP side over ASGI, with the fake engine behind it."""
+
+    async def ready() -> bool:
+        return True
+
+    api = create_api(Service(config, Transcriber(config, fake_infer), ready))
+    transport = httpx.ASGITransport(api, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client

@@ -1,0 +1,209 @@
+"""The load test itself, as a process, against a service whose latency is known."""
+
+import json
+import re
+import threading
+import time
+import wave
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtest.__main__ import main
+from loadtest.report import Report, load
+
+WORDS = {"a.wav": "one two three four", "b.wav": "five six seven eight nine"}
+
+
+@dataclass
+class Fake:
+    """A service with `workers` who each take latency_s for a request; at most `room` requests are let in."""
+
+    workers: int = 2
+    latency_s: float = 0.05
+    room: int = 1000
+    mishap: Callable[[int], str] = lambda _number: ""  # what befalls the n-th request: wrong, error
+    asked: int = 0
+    inside: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.free = threading.Semaphore(self.workers)
+
+    def enter(self) -> int | None:
+        """The request's number, or None where there is no room."""
+        with self.lock:
+            if self.inside >= self.room:
+                return None
+            self.inside += 1
+            self.asked += 1
+            return self.asked
+
+    def leave(self) -> None:
+        with self.lock:
+            self.inside -= 1
+
+
+class Door(BaseHTTPRequestHandler):
+    """Speaks all four dialects."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    fake: Fake
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        number = self.fake.enter()
+        if number is None:
+            self.say(429, b"{}", {"Retry-After": "1"})
+            return
+        arrived = time.perf_counter()
+        with self.fake.free:
+            queue_ms = (time.perf_counter() - arrived) * 1000
+            time.sleep(self.fake.latency_s)
+        self.fake.leave()
+        self.answer(body, self.fake.mishap(number), queue_ms)
+
+    def answer(self, body: bytes, mishap: str, queue_ms: float) -> None:
+        name = re.search(rb'filename="([^"]+)"', body)
+        assert name
+        text = "thanks for watching" if mishap == "wrong" else WORDS[name[1].decode()]
+        if mishap == "error":
+            self.say(500, b'{"success": false}', {})
+        elif b'name="stream"' in body:
+            self.say(200, as_events(text), {"Content-Type": "text/event-stream"})
+        else:
+            said = {"success": True, "text": text, "error": None}
+            timings = {"x-queue-ms": f"{queue_ms:.1f}", "x-inference-ms": f"{self.fake.latency_s * 1000:.1f}"}
+            self.say(200, json.dumps(said).encode(), timings)
+
+    def say(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def as_events(text: str) -> bytes:
+    head, rest = text[:4], text[4:]
+    events: list[dict[str, str]] = [{"type": "transcript.text.delta", "delta": part} for part in (head, rest)]
+    events.append({"type": "transcript.text.done", "text": text})
+    return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
+
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 1024
+    daemon_threads = True
+
+
+@contextmanager
+def serving(fake: Fake) -> Iterator[str]:
+    server = Server(("127.0.0.1", 0), type("DoorOfFake", (Door,), {"fake": fake}))
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    entries = []
+    for name, text in WORDS.items():
+        with wave.open(str(tmp_path / name), "wb") as sound:
+            sound.setparams((1, 2, 16_000, 0, "NONE", ""))
+            sound.writeframes(bytes(64_000))
+        entries.append(json.dumps({"path": name, "transcript": text}))
+    (tmp_path / "manifest.jsonl").write_text("\n".join(entries))
+    return tmp_path
+
+
+def run(fake: Fake, clips: Path, *options: str, ends: int = 0) -> Report:
+    out = clips / "results"
+    with serving(fake) as url:
+        assert main(["--url", url, "--clips", str(clips), "--out", str(out), "--warmup", "0.3", *options]) == ends
+    (written,) = out.glob("*.json")
+    for ending in (".md", ".html"):
+        assert written.with_suffix(ending).is_file()
+    return load(written)
+
+
+def test_a_ladder_measures_the_latency_that_queueing_arithmetic_foretells(clips: Path) -> None:
+    report = run(Fake(workers=2, latency_s=0.05), clips, "--ladder", "2,8", "--seconds", "1.5")
+    few, many = report.lines
+    assert [line.label for line in report.lines] == ["2", "8"]
+    assert report.rest_s == pytest.approx(0.05, rel=0.3)
+    assert few.avg_s == pytest.approx(0.05, rel=0.3)
+    assert few.answers_per_s == pytest.approx(2 / 0.05, rel=0.3)
+    assert many.avg_s == pytest.approx(8 / many.answers_per_s, rel=0.1)
+    assert many.p95_s == pytest.approx(8 * 0.05 / 2, rel=0.3)
+    assert many.queue_s == pytest.approx(0.15, rel=0.3)
+    assert many.inference_s == 0.05
+    assert many.audio_per_s == pytest.approx(2 * many.answers_per_s)
+    assert (few.errors, few.wrong, few.refused) == (0, 0, 0)
+
+
+def test_refusals_wrong_words_and_errors_are_told_apart(clips: Path) -> None:
+    def mishap(number: int) -> str:
+        return {0: "wrong", 1: "error"}.get(number % 10, "") if number > 4 else ""
+
+    fake = Fake(workers=2, latency_s=0.02, room=3, mishap=mishap)
+    (line,) = run(fake, clips, "--ladder", "6", "--seconds", "2.5", ends=1).lines
+    assert line.refused > 0
+    assert line.told_to_wait_s == 1.0
+    assert line.wrong / line.requests == pytest.approx(0.1, abs=0.05)
+    assert line.errors / line.requests == pytest.approx(0.1, abs=0.05)
+    assert line.ok + line.wrong + line.errors + line.refused == line.requests
+
+
+def test_an_open_loop_keeps_its_rate_though_the_service_is_slower(clips: Path) -> None:
+    fake = Fake(workers=1, latency_s=0.1)
+    (line,) = run(fake, clips, "--shape", "open", "--ladder", "30", "--seconds", "1.5").lines
+    assert line.requests == pytest.approx(30 * 1.5, rel=0.35)
+    assert line.answers_per_s < 11
+    assert line.max_s is not None
+    assert line.max_s > 2.0
+
+
+@pytest.mark.parametrize("protocol", ["openai", "sse", "asr"])
+def test_every_dialect_is_spoken(protocol: str, clips: Path) -> None:
+    report = run(Fake(latency_s=0.02), clips, "--protocol", protocol, "--ladder", "2", "--seconds", "0.4")
+    (line,) = report.lines
+    assert line.ok == line.requests > 5
+    assert (line.first_p50_s is not None) == (protocol == "sse")
+
+
+def test_a_spike_leaves_every_stage_with_its_own_numbers(clips: Path) -> None:
+    lines = run(Fake(), clips, "--shape", "spike", "--ladder", "2,10,2", "--seconds", "1").lines
+    assert [line.label for line in lines] == ["2", "10", "2 #2"]
+    assert lines[1].avg_s is not None
+    assert lines[0].avg_s is not None
+    assert lines[1].avg_s > 3 * lines[0].avg_s
+
+
+def test_a_service_that_mishears_at_rest_is_not_measured(clips: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with serving(Fake(latency_s=0.0, mishap=lambda _number: "wrong")) as url:
+        assert main(["--url", url, "--clips", str(clips), "--out", str(clips / "results")]) == 2
+    assert "thanks for watching" in capfd.readouterr().err
+    assert not list((clips / "results").glob("*.json"))
+
+
+def test_another_machine_is_refused_before_anything_is_sent(
+    clips: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ALLOW_REMOTE", raising=False)
+    assert main(["--url", "http://192.0.2.1:8000", "--clips", str(clips), "--out", str(clips / "results")]) == 2
+    assert "ALLOW_REMOTE=1" in capsys.readouterr().err

@@ -1,0 +1,112 @@
+"""main.py as a process on a local Ray, with the fake engine."""
+
+import json
+import signal
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import wav
+from tests.service import Running, started, wait_until
+
+FAKE = {"MODEL__ENGINE": "fake", "VAD__METHOD": "off", "QUALITY__FILTERS": "[]"}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    log = tmp_path_factory.mktemp("logs") / "service.log"
+    settings = FAKE | {"LOGGING__FILE": str(log), "DEPLOYMENT__BATCH_WAIT_TIMEOUT_S": "0.2", "SERVER__MAX_UPLOAD_MB": "1"}
+    with started(**settings) as running:
+        yield running.wait_until_ready()
+
+
+def post(service: Running, seconds: float = 2, **fields: str) -> httpx.Response:
+    with service.client() as client:
+        return client.post("/transcribe", files={"audio_file": ("a.wav", wav(seconds))}, data=fields)
+
+
+def test_it_says_on_one_line_where_it_serves(service: Running) -> None:
+    line = next(line for line in service.lines if "is ready" in line)
+    assert service.url in line
+
+
+def test_a_recording_is_answered(service: Running) -> None:
+    answer = post(service)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["text"].startswith("2.0 seconds at 0.0")
+
+
+def test_requests_share_batches_and_one_that_fails_fails_alone(service: Running) -> None:
+    prompts = ["", "explode"] * 8
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda prompt: post(service, language="en", prompt=prompt), prompts))
+    assert [a.status_code for a in answers] == [200, 500] * 8
+    batches = {int(a.json()["text"].rpartition(" ")[2].rstrip(".")) for a in answers if a.status_code == 200}
+    assert max(batches) > 1
+
+
+def test_a_window_that_breaks_the_engine_fails_alone(service: Running) -> None:
+    prompts = ["", "crash", "", ""]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda prompt: post(service, language="en", prompt=prompt), prompts))
+    assert [a.status_code for a in answers] == [200, 500, 200, 200]
+    assert "MemoryError" in answers[1].json()["error"]
+
+
+def test_an_upload_over_the_bound_is_413(service: Running) -> None:
+    assert post(service, seconds=40).status_code == 413
+
+
+def test_one_request_id_is_on_the_answer_and_in_the_log_once(service: Running) -> None:
+    with service.client() as client:
+        answer = client.get("/health", headers={"x-request-id": "findme-1"})
+    assert answer.headers.get_list("x-request-id") == ["findme-1"]
+    log = Path(log_of(service)).read_text().splitlines()
+    lines = [line for line in map(json.loads, log) if line.get("request_id") == "findme-1"]
+    assert [line["message"] for line in lines] == ["GET /health 200"]
+
+
+def log_of(service: Running) -> str:
+    return service.env["WHISPER_SERVE__LOGGING__FILE"]
+
+
+def test_a_port_that_is_taken_is_one_sentence_and_exit_code_2() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with started(port=other.getsockname()[1], **FAKE) as running:
+            assert running.wait() == 2
+    assert "Address already in use" in running.output
+    assert len(running.lines) == 1, running.output
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SERVER__PROT", "1", "did you mean server.port?"),
+        ("MODEL__DEVICE", "cuda", "shows no GPU"),
+        ("DEPLOYMENT__CPU_PER_REPLICA", "1000", "is 1000, but this machine has"),
+    ],
+)
+def test_a_config_that_cannot_be_is_one_sentence_and_exit_code_2(name: str, value: str, said: str) -> None:
+    with started(**(FAKE | {name: value})) as running:
+        assert running.wait() == 2
+    assert said in running.output
+    assert len(running.lines) == 1, running.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_answers_what_is_running_and_leaves_no_process(number: int, tmp_path: Path) -> None:
+    with started(**FAKE) as running, ThreadPoolExecutor(1) as pool:
+        running.wait_until_ready()
+        answer = pool.submit(post, running, prompt=f"slow 4 {tmp_path / 'begun'}")
+        wait_until((tmp_path / "begun").exists)
+        running.signal(number)
+        assert answer.result().status_code == 200
+        assert running.wait() == 0, running.output
+        assert running.processes() == []
+    assert "Traceback" not in running.output

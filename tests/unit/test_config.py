@@ -1,0 +1,127 @@
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from whisper_serve.config import Config, load_config
+from whisper_serve.errors import ConfigError
+from whisper_serve.fit import fit
+from whisper_serve.machine import Machine
+
+LAPTOP = Machine(cpus=2, gpus=0)
+SEED = Path(__file__).parent / "seed_config.json"
+
+
+def written(tmp_path: Path, fields: Any) -> Path:
+    path = tmp_path / "config.json"
+    path.write_text(fields if isinstance(fields, str) else json.dumps(fields))
+    return path
+
+
+def test_the_shipped_config_fits_a_laptop_with_two_cores() -> None:
+    config = fit(load_config("config.json"), LAPTOP)
+    assert (config.model.device, config.model.engine, config.server.num_cpus) == ("cpu", "ctranslate2", 2)
+
+
+def test_the_shipped_config_fits_one_core() -> None:
+    assert fit(load_config("config.json"), Machine(cpus=1, gpus=0)).server.num_cpus == 2
+
+
+def test_the_seed_s_own_file_loads_unchanged_and_keeps_its_values() -> None:
+    config = load_config(SEED)
+    for section, fields in json.loads(SEED.read_text()).items():
+        loaded = json.loads(getattr(config, section).model_dump_json())
+        assert {name: loaded[name] for name in fields} == fields
+    assert fit(config, LAPTOP).server.num_cpus == 4
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    for section in Config.model_fields.values():
+        for name, field in section.annotation.model_fields.items():  # type: ignore[union-attr]
+            assert field.description, name
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"server": {"prot": 1}}, "server.prot is not a setting; did you mean server.port?"),
+        ({"sever": {}}, "sever is not a setting; did you mean server?"),
+        ({"server": {"port": "8000"}}, "server.port is \"8000\"; it should be a valid integer"),
+        ({"server": {"port": True}}, "server.port is true; it should be a valid integer"),
+        ({"server": {"port": 70000}}, "server.port is 70000; it should be less than or equal to 65535"),
+        ({"server": 4}, "server is 4; it should be an object"),
+        ({"model": {"device": "gpu"}}, "model.device is \"gpu\"; it should be 'auto', 'cuda' or 'cpu'"),
+        ({"model": {"engine": "ctranslate"}}, "did you mean ctranslate2?"),
+        ({"model": {"size": "larg-v3"}}, "did you mean large-v3?"),
+        ({"model": {"supported_formats": ["wav"]}}, "file-name ending"),
+        ({"quality": {"filters": ["repetitions"]}}, "did you mean repetition?"),
+        ("{", "is not JSON"),
+        ([], "must hold a JSON object"),
+    ],
+)
+def test_a_mistake_in_the_file_is_one_sentence(tmp_path: Path, fields: Any, said: str) -> None:
+    with pytest.raises(ConfigError) as e:
+        load_config(written(tmp_path, fields))
+    assert said in str(e.value)
+    assert "\n" not in str(e.value)
+
+
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.json: No such file"):
+        load_config("nowhere.json")
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHISPER_SERVE__SERVER__PORT", "8010")
+    monkeypatch.setenv("WHISPER_SERVE__QUALITY__TEMPERATURES", "[0.0, 0.5]")
+    config = load_config(written(tmp_path, {"server": {"port": 9000, "host": "127.0.0.1"}}))
+    assert (config.server.port, config.server.host) == (8010, "127.0.0.1")
+    assert config.quality.temperatures == (0.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("WHISPER_SERVE__SERVER__PROT", "1", "did you mean server.port?"),
+        ("WHISPER_SERVE__SEVER__PORT", "1", "did you mean server?"),
+        ("WHISPER_SERVE__SERVER__PORT", "eight", "server.port is \"eight\""),
+    ],
+)
+def test_a_mistake_in_the_environment_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as e:
+        load_config(written(tmp_path, {}))
+    assert said in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"model": {"device": "cuda"}}, "shows no GPU"),
+        ({"deployment": {"cpu_per_replica": 3}}, "has 2 CPUs"),
+        ({"deployment": {"num_replicas": 4, "cpu_per_replica": 1}, "server": {"num_cpus": 4}}, "need 5 CPUs"),
+    ],
+)
+def test_what_the_machine_cannot_give_is_refused(tmp_path: Path, fields: Any, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        fit(load_config(written(tmp_path, fields)), LAPTOP)
+
+
+def test_auto_takes_the_gpu_where_there_is_one(tmp_path: Path) -> None:
+    config = fit(load_config(written(tmp_path, {})), Machine(cpus=16, gpus=1))
+    assert (config.model.device, config.model.engine, config.deployment.gpu_per_replica) == ("cuda", "openai_whisper", 0.1)
+
+
+def test_more_gpu_than_there_is_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, {"deployment": {"num_replicas": 4, "gpu_per_replica": 0.5}})
+    with pytest.raises(ConfigError, match="4 replicas of 0.5 GPUs need 2"):
+        fit(load_config(path), Machine(cpus=16, gpus=1))
+
+
+def test_a_config_survives_the_trip_to_a_replica() -> None:
+    config = fit(load_config("config.json"), LAPTOP)
+    assert pickle.loads(pickle.dumps(config)) == config

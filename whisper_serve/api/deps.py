@@ -1,0 +1,26 @@
+"""What endpoints are given."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from whisper_serve.config import Config
+from whisper_serve.transcriber import Transcriber
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    config: Config
+    transcriber: Transcriber
+    ready: Callable[[], Awaitable[bool]]  # whether a model replica answers
+
+
+def get_service(connection: HTTPConnection) -> Service:
+    service: Service = connection.app.state.service
+    return service
+
+
+ServiceDep = Annotated[Service, Depends(get_service)]

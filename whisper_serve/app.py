@@ -1,0 +1,60 @@
+"""Puts the parts together: a Config in, a Ray Serve application out.
+
+`serve deploy` and KubeRay name `whisper_serve.app:build` as their import path.
+"""
+
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve import Application
+from ray.serve.handle import DeploymentHandle
+
+from whisper_serve.api import create_api
+from whisper_serve.api.deps import Service
+from whisper_serve.config import Config, load_config
+from whisper_serve.fit import fit
+from whisper_serve.logger import set_up_logging
+from whisper_serve.machine import this_machine
+from whisper_serve.replica import Remote, Replica
+from whisper_serve.transcriber import Transcriber
+
+
+class Ingress:
+    """HTTP in front: it decodes, cuts, asks the model deployment and collects."""
+
+    def __init__(self, config: Config, model: "DeploymentHandle[Replica]") -> None:
+        set_up_logging(config.logging)
+        remote = Remote(model, config.deployment.max_retries)
+        self.service = Service(config, Transcriber(config, remote.infer), remote.ready)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return create_api(self.service, behind_proxy=True)
+
+
+def build_app(config: Config) -> Application:
+    """The two deployments of a fitted config, bound: Ingress in front of Model."""
+    deployment, server = config.deployment, config.server
+    model = serve.deployment(
+        Replica,
+        name="Model",
+        num_replicas=deployment.num_replicas,
+        # One batch is heard while the next gathers; with a single one ongoing, replicas would starve.
+        max_ongoing_requests=2 * deployment.max_batch_size,
+        ray_actor_options={"num_cpus": deployment.cpu_per_replica, "num_gpus": deployment.gpu_per_replica},
+        graceful_shutdown_timeout_s=server.drain_timeout_s,
+    ).bind(config)
+    ingress = serve.deployment(
+        serve.ingress()(Ingress),
+        name="Ingress",
+        num_replicas=server.num_ingress,
+        max_ongoing_requests=1000,
+        ray_actor_options={"num_cpus": 1 if server.dedicated_cpu else 0},
+        graceful_shutdown_timeout_s=server.drain_timeout_s,
+    )
+    return ingress.bind(config, model)
+
+
+def build(args: dict[str, Any]) -> Application:
+    """The same from a config file's path, for `serve deploy`: args {"config": "config.json"}."""
+    return build_app(fit(load_config(args.get("config", "config.json")), this_machine()))

@@ -1,0 +1,285 @@
+"""Bytes of any container in, Audio out: 16 kHz, mono, float32, and no longer than it may be.
+
+To take another container, add its row to CONTAINERS. Everything is read by
+the FFmpeg libraries inside PyAV, block by block: no program is started, no
+other file or address is opened, and memory stays near that of the result.
+"""
+
+import io
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, groupby
+from operator import itemgetter
+
+import av
+import av.logging
+import numpy as np
+import soxr
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+
+from whisper_serve.errors import BadAudio, TooLarge
+from whisper_serve.types import SAMPLE_RATE, Audio, Samples
+
+ANY = "*"  # among the accepted extensions: every container of the table
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A kind of file."""
+
+    name: str  # as users know it
+    extensions: tuple[str, ...]
+    exact: bool = False  # its index says how much sound there is, and a healthy file holds that much
+
+
+CONTAINERS = {  # by FFmpeg's names
+    "aac": Container("AAC", (".aac",)),
+    "ac3": Container("AC-3", (".ac3",)),
+    "aiff": Container("AIFF", (".aiff", ".aif", ".aifc")),
+    "amr": Container("AMR", (".amr",)),
+    "ape": Container("Monkey's", (".ape",), exact=True),
+    "asf": Container("Windows Media", (".wma", ".wmv", ".asf")),
+    "au": Container("AU", (".au", ".snd"), exact=True),
+    "avi": Container("AVI", (".avi",)),
+    "caf": Container("CAF", (".caf",)),
+    "eac3": Container("E-AC-3", (".eac3", ".ec3")),
+    "flac": Container("FLAC", (".flac",), exact=True),
+    "flv": Container("Flash", (".flv",)),
+    "gsm": Container("GSM", (".gsm",)),
+    "matroska,webm": Container("WebM", (".webm", ".weba", ".mkv", ".mka")),
+    "mov,mp4,m4a,3gp,3g2,mj2": Container("MP4", (".mp4", ".m4a", ".m4b", ".m4v", ".mov", ".3gp"), exact=True),
+    "mp3": Container("MP3", (".mp3", ".mpga", ".mpeg", ".mp2")),
+    "mpeg": Container("MPEG", (".mpeg", ".mpg", ".vob")),
+    "mpegts": Container("MPEG-TS", (".ts", ".mts", ".m2ts")),
+    "nistsphere": Container("NIST SPHERE", (".sph", ".nist")),
+    "ogg": Container("Ogg", (".ogg", ".oga", ".opus", ".spx", ".ogv")),
+    "tta": Container("TTA", (".tta",), exact=True),
+    "voc": Container("VOC", (".voc",)),
+    "w64": Container("Wave64", (".w64",)),
+    "wav": Container("WAV", (".wav",)),
+    "wv": Container("WavPack", (".wv",), exact=True),
+}
+
+RATES = range(1_000, 384_001)  # Hz; others are damaged or hostile headers
+CHANNELS = range(1, 65)
+CRUMBS = 2_000  # packets per second of sound; healthy files have far fewer, and each costs the same
+BLOCK = 1 << 15  # samples mixed and resampled at a time
+SLACK_S = 0.5  # the index and the sound of a healthy file differ by less
+STREAMED = 0x7F00_0000  # bytes; a writer that cannot seek back claims this many, or more
+MIX = {"rematrix_maxval": "1"}  # weights that add up to one, so that a full-scale 5.1 mix does not clip
+MP3_STARTS = (b"ID3", b"\xff", b"APETAGEX")
+IFF = {b"RIFF": ("<4sI", b"data"), b"FORM": (">4sI", b"SSND")}  # chunk header; the chunk with the sound
+DECODERS = (  # by FFmpeg's names
+    "aac,aac_latm,ac3,alac,amrnb,amrwb,ape,dca,eac3,flac,g722,g726,g729,gsm,gsm_ms,ilbc,mlp,"
+    "mp1float,mp2float,mp3float,mp3on4float,nellymoser,opus,s302m,speex,truehd,tta,vorbis,wavpack,"
+    "wmalossless,wmapro,wmav1,wmav2,wmavoice,"
+) + ",".join(name for name in sorted(av.codecs_available) if name.startswith(("pcm_", "adpcm_")))
+OPEN = {
+    "format_whitelist": ",".join(CONTAINERS),  # playlists would open other files
+    "protocol_whitelist": "",
+    "codec_whitelist": DECODERS,  # else a cover picture is decoded, just to learn its size
+    "max_size": "16384",  # bytes per packet of a WAV: fewer turns of the loop
+    "max_probe_packets": "4",  # no long search for DTS in a WAV
+}
+
+av.logging.set_level(None)  # FFmpeg's own words stay out of stderr
+
+
+def decode(data: bytes, max_seconds: float, accepted: tuple[str, ...] = (ANY,)) -> Audio:
+    """Read the first audio stream of a file of any container, mixed to mono.
+
+    accepted: file-name extensions, such as ".mp3", or ANY. What counts is the
+    container found in the bytes, under any of its extensions.
+
+    Raises BadAudio if the container is not accepted, holds no sound, or is cut
+    short or damaged; TooLarge beyond max_seconds, as soon as that much is
+    read. Blocking: call it in a thread. Threads may call it at once.
+    """
+    if not data:
+        raise BadAudio("the file is empty")
+    with _opened(data) as source:
+        container = CONTAINERS[source.format.name]
+        _check_accepted(container, accepted)
+        _check_start(container, data)
+        reader = _Reader(source, container)
+        if reader.promised > max_seconds + SLACK_S:
+            raise _too_long(max_seconds)
+        pcm = _collected(_at_16k(_mono(reader.frames())), max_seconds)
+    _check_whole(reader.heard, max(reader.promised, reader.heard * _claim(data)))
+    return Audio(np.frombuffer(pcm, np.float32))
+
+
+def from_pcm(data: bytes) -> Audio:
+    """Read headerless sound: 16-bit little-endian, mono, at SAMPLE_RATE. Raises BadAudio."""
+    if not data:
+        raise BadAudio("there is no sound: zero bytes were sent")
+    if len(data) % 2:
+        raise BadAudio(f"16-bit samples take an even number of bytes; {len(data)} were sent")
+    samples = np.frombuffer(data, "<i2").astype(np.float32)
+    samples /= 32768
+    return Audio(samples)
+
+
+def _opened(data: bytes) -> InputContainer:
+    try:
+        return av.open(io.BytesIO(data), "r", options=OPEN, metadata_errors="replace")
+    except av.FFmpegError as e:
+        if data[8:12] == b"WAVE":
+            raise BadAudio("no sound in this file: its WAV header is damaged, or nothing follows it") from e
+        raise BadAudio("this is no audio or video file that can be read, or its beginning is damaged") from e
+
+
+def _check_accepted(container: Container, accepted: tuple[str, ...]) -> None:
+    if ANY not in accepted and not set(container.extensions) & set(accepted):
+        raise BadAudio(f"this is {container.name} audio; this server takes {', '.join(accepted)}")
+
+
+def _check_start(container: Container, data: bytes) -> None:
+    """MP3 alone plays from anywhere: a file that lost its beginning shows by its first bytes only."""
+    head = data[:4096].lstrip(b"\0")
+    if container is CONTAINERS["mp3"] and head and not head.startswith(MP3_STARTS):
+        raise BadAudio("this MP3 recording lacks its beginning: it starts in the middle of a frame")
+
+
+def _check_whole(heard: float, promised: float) -> None:
+    if not heard:
+        raise BadAudio("no sound in this file")
+    if heard < promised - SLACK_S:
+        raise BadAudio(f"the recording is cut short: {heard:.1f} of {promised:.1f} s could be read")
+
+
+def _claim(data: bytes) -> float:
+    """How many times more sound the header of a WAV or AIFF claims than follows it; 1 if none is missing.
+
+    FFmpeg keeps quiet about it. A claim of zero or of two gigabytes is none:
+    it was written before the sound, to a pipe.
+    """
+    header, sound = IFF.get(data[:4], ("<4sI", b"data"))
+    at = 12
+    for _ in range(64):  # no healthy file has more chunks before its sound
+        if at + 8 >= len(data):
+            break
+        name, size = struct.unpack_from(header, data, at)
+        there = len(data) - at - 8
+        if name == sound:
+            return float(size / there) if there < size < STREAMED else 1.0
+        at += 8 + size + size % 2
+    return 1.0
+
+
+class _Reader:
+    """One open file, read once, and how much of it was heard."""
+
+    def __init__(self, source: InputContainer, container: Container) -> None:
+        stream = next(iter(source.streams.audio), None)
+        if stream is None:
+            raise BadAudio(f"there is no sound in this {container.name} file: it has no audio stream")
+        self._source = source
+        self._stream = stream
+        unit = float(stream.time_base or 0)  # seconds
+        self._start = (stream.start_time or 0) * unit
+        self.promised = (stream.duration or 0) * unit if container.exact else 0.0  # seconds
+        self.heard = 0.0  # seconds, silent gaps between frames included
+
+    def frames(self) -> Iterator[av.AudioFrame]:
+        """Every frame that can be decoded. A few broken packets are passed over, as players do."""
+        sound = 0.0  # seconds, without gaps
+        packets = broken = 0
+        for packet in self._packets():
+            packets += 1
+            if packets > 5_000 + CRUMBS * sound:
+                raise BadAudio("the sound is stored in crumbs of under a millisecond; convert the file first")
+            try:
+                frames = packet.decode()
+            except av.FFmpegError as e:
+                broken += 1
+                if broken > 2 + packets // 20:
+                    raise BadAudio(f"the recording is damaged around {self.heard:.1f} s") from e
+                continue
+            for frame in frames:
+                _check_shape(frame)
+                seconds = frame.samples / frame.sample_rate
+                sound += seconds
+                self.heard = max(sound, (frame.time or 0.0) + seconds - self._start)
+                yield frame
+
+    def _packets(self) -> "Iterator[av.Packet[AudioStream]]":  # PyAV is generic in its stubs only
+        try:
+            yield from self._source.demux(self._stream)
+        except av.FFmpegError as e:
+            raise BadAudio(f"the recording is damaged after {self.heard:.1f} s") from e
+        except IndexError:
+            pass  # PyAV trips over a stream that appeared midway, with all packets of this one handed out
+
+
+def _check_shape(frame: av.AudioFrame) -> None:
+    if frame.sample_rate not in RATES:
+        raise BadAudio(f"a sample rate of {frame.sample_rate} Hz; {RATES[0]} to {RATES[-1]} Hz can be read")
+    if frame.layout.nb_channels not in CHANNELS:
+        raise BadAudio(f"{frame.layout.nb_channels} channels; at most {CHANNELS[-1]} can be read")
+
+
+def _mono(frames: Iterable[av.AudioFrame]) -> Iterator[tuple[int, Samples]]:
+    """Mix to blocks of (sample rate, mono samples).
+
+    Rate and layout may change on the way: chained Ogg, HE-AAC, broadcasts.
+    """
+    for (rate, _, layout), alike in groupby(frames, lambda f: (f.sample_rate, f.format.name, f.layout.name)):
+        mixer = av.AudioResampler(
+            "fltp", "mono" if _has_weights(layout) else layout, frame_size=BLOCK, options=MIX
+        )
+        for frame in chain(alike, [None]):
+            for mixed in mixer.resample(frame):
+                yield rate, _tamed(mixed.to_ndarray().mean(axis=0))
+
+
+@lru_cache(maxsize=64)
+def _has_weights(layout: str) -> bool:
+    """Whether FFmpeg knows how loud each channel of a layout is in mono; if not, all are alike."""
+    silence = av.AudioFrame("fltp", layout, samples=1)
+    silence.sample_rate = SAMPLE_RATE
+    try:
+        av.AudioResampler("fltp", "mono", options=MIX).resample(silence)
+    except av.FFmpegError:
+        return False
+    return True
+
+
+def _at_16k(blocks: Iterable[tuple[int, Samples]]) -> Iterator[Samples]:
+    for rate, alike in groupby(blocks, itemgetter(0)):
+        if rate == SAMPLE_RATE:
+            yield from (block for _, block in alike)
+            continue
+        resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+        for _, block in alike:
+            yield _tamed(resampler.resample_chunk(block))
+        yield _tamed(resampler.resample_chunk(np.empty(0, np.float32), last=True))
+
+
+def _tamed(block: Samples) -> Samples:
+    """Bring every sample into [-1, 1], in place.
+
+    NaN becomes silence: it comes as stray samples out of float editors, and one
+    of them would spoil all the sound around it, or cost the whole recording.
+    """
+    if block.size and not (block.min() >= -1 and block.max() <= 1):  # NaN compares false
+        np.nan_to_num(block, copy=False, nan=0.0)
+        np.clip(block, -1, 1, out=block)
+    return block
+
+
+def _collected(blocks: Iterable[Samples], max_seconds: float) -> bytearray:
+    """Bytes of all blocks, one after another; a bytearray grows in place where concatenation would double."""
+    pcm = bytearray()
+    for block in blocks:
+        pcm.extend(block.data)
+        if len(pcm) > max_seconds * SAMPLE_RATE * block.itemsize:
+            raise _too_long(max_seconds)
+    return pcm
+
+
+def _too_long(max_seconds: float) -> TooLarge:
+    return TooLarge(f"more than {max_seconds:g} s of audio; the limit is {max_seconds:g} s")

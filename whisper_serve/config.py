@@ -1,0 +1,213 @@
+"""config.json and the environment in, one frozen Config out: the only reader of either.
+
+A setting is one field: its type, bounds, default and description stand here
+and nowhere else (the README's table is made from them). Each can be overridden
+by the environment as WHISPER_SERVE__SECTION__FIELD.
+"""
+
+import difflib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from whisper_serve.engines import ENGINES
+from whisper_serve.errors import ConfigError
+from whisper_serve.filters import FILTERS
+from whisper_serve.types import VadOptions
+from whisper_serve.weights import NAMES
+
+ENV_PREFIX = "WHISPER_SERVE__"
+
+
+def nearest(name: str, known: Iterable[str], section: Iterable[Any] = ()) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {'.'.join([*map(str, section), close[0]])}?" if close else ""
+
+
+def one_of(name: str, known: list[str]) -> str:
+    if name not in known:
+        raise ValueError(f"{name!r} is not one of {', '.join(known)}{nearest(name, known)}")
+    return name
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Server(Section):
+    host: str = Field("0.0.0.0", description="address the service listens on")
+    port: int = Field(8000, ge=1, le=65535, description="port the service listens on")
+    dedicated_cpu: bool = Field(True, description="reserve one whole CPU for the ingress (HTTP, decoding, speech detection)")
+    num_cpus: int | None = Field(None, ge=1, description="CPUs given to Ray on this machine; null: as many as it has")
+    num_ingress: int = Field(1, ge=1, description="ingress replicas")
+    max_upload_mb: float = Field(512, gt=0, description="largest request body accepted, in megabytes (1e6 bytes)")
+    max_audio_s: float = Field(4 * 3600, gt=0, description="longest recording accepted, in seconds")
+    max_parallel_windows: int = Field(32, ge=1, description="windows of one request that may be with the replicas at once")
+    drain_timeout_s: float = Field(60, ge=0, description="how long a stop waits for running requests")
+    dashboard: bool = Field(True, description="start Ray's dashboard")
+    dashboard_host: str = Field("127.0.0.1", description="address of Ray's dashboard; anyone who reaches it can run code")
+    dashboard_port: int = Field(8265, ge=1, le=65535, description="port of Ray's dashboard; the next free one if it is taken")
+
+
+class Model(Section):
+    size: str = Field("base", description="a Whisper name (tiny ... large-v3, turbo, tiny.en ...) or a local path")
+    device: Literal["auto", "cuda", "cpu"] = Field("auto", description="auto: a GPU where there is one")
+    model_dir: Path = Field(Path("models"), description="where weights are kept")
+    supported_formats: tuple[str, ...] = Field(
+        ("*",), description='file formats accepted, told by content, such as ".wav"; "*": all that can be decoded'
+    )
+    engine: str = Field("auto", description=f"auto, or one of: {', '.join(ENGINES)}; auto: ctranslate2 on a CPU, openai_whisper on a GPU")
+    compute_type: str = Field("auto", description="the engine's number type, such as int8, float16, float32; auto: its best")
+    context: Literal["adaptive", "full"] = Field("adaptive", description="encode what was said, or always 30 s")
+
+    @model_validator(mode="after")
+    def _known_size(self) -> "Model":
+        """A name that is no path on this machine is checked here; files are checked where they are loaded."""
+        if not (Path(self.size).exists() or (self.model_dir / self.size).exists() or os.sep in self.size):
+            one_of(self.size, list(NAMES))
+        return self
+
+    @field_validator("engine")
+    @classmethod
+    def _known_engine(cls, name: str) -> str:
+        return one_of(name, ["auto", *ENGINES])
+
+    @field_validator("supported_formats")
+    @classmethod
+    def _dotted(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
+        for name in formats:
+            if name != "*" and not name.startswith("."):
+                raise ValueError(f'{name!r} in it should be a file-name ending such as ".wav", or "*"')
+        return tuple(name.lower() for name in formats)
+
+
+class Deployment(Section):
+    num_replicas: int = Field(2, ge=1, description="model replicas, each with the model in memory")
+    cpu_per_replica: float = Field(0.5, ge=0, description="CPUs Ray reserves for a model replica; it runs as many threads, at least one")
+    gpu_per_replica: float = Field(0.1, ge=0, description="share of a GPU for a model replica; counts only where the device is a GPU")
+    max_batch_size: int = Field(8, ge=1, le=256, description="windows a replica hears in one pass")
+    batch_wait_timeout_s: float = Field(0.005, ge=0, description="longest wait for a fuller batch")
+    max_retries: int = Field(3, ge=0, description="replicas a window is tried on again when one dies under it")
+
+
+class Vad(Section):
+    method: Literal["silero", "energy", "off"] = Field(VadOptions().method, description="how speech is told from the rest")
+    threshold: float = Field(VadOptions().threshold, gt=0, lt=1, description="speech probability at which speech begins")
+    min_speech_s: float = Field(VadOptions().min_speech_s, ge=0, description="shorter sounds are not speech")
+    min_silence_s: float = Field(VadOptions().min_silence_s, ge=0, description="shorter pauses do not end speech")
+    padding_s: float = Field(VadOptions().padding_s, ge=0, le=5, description="kept on either side of speech")
+
+    def options(self) -> VadOptions:
+        return VadOptions(**self.model_dump())
+
+
+class Quality(Section):
+    temperatures: tuple[float, ...] = Field(
+        (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), min_length=1, description="tried in order while a window's text looks wrong"
+    )
+    compression_ratio_threshold: float = Field(2.4, gt=0, description="text that compresses better repeats itself: try warmer")
+    logprob_threshold: float = Field(-1.0, le=0, description="mean log-probability below which to try warmer")
+    no_speech_threshold: float = Field(0.6, ge=0, le=1, description="no-speech probability above which unlikely text is silence")
+    filters: tuple[str, ...] = Field(tuple(FILTERS), description="filters against invented words, in order")
+
+    @field_validator("filters")
+    @classmethod
+    def _known_filters(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(one_of(name, list(FILTERS)) for name in names)
+
+
+class Logging(Section):
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", description="least level logged")
+    format: str = Field(
+        "%(asctime)s - %(name)s - %(levelname)s - %(message)s", description="the fields of each JSON line, as %(field)s"
+    )
+    file: str | None = Field("whisper_service.log", description="log file; null: standard error only")
+    max_mb: float = Field(50, gt=0, description="size at which the file is rotated")
+    backups: int = Field(5, ge=0, description="rotated files kept")
+
+
+class Config(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, case_sensitive=False
+    )
+
+    server: Server = Server()
+    model: Model = Model()
+    deployment: Deployment = Deployment()
+    vad: Vad = Vad()
+    quality: Quality = Quality()
+    logging: Logging = Logging()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings  # the environment wins over the file
+
+
+def load_config(path: str | Path) -> Config:
+    """Read a JSON file and the environment; raise ConfigError with one sentence where either is wrong."""
+    try:
+        fields = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as e:
+        raise ConfigError(f"cannot read {path}: {e.strerror}") from e
+    except ValueError as e:
+        raise ConfigError(f"{path} is not JSON: {e}") from e
+    if not isinstance(fields, dict):
+        raise ConfigError(f"{path} must hold a JSON object")
+    check_environment(os.environ)
+    section = ""
+    try:
+        for section, values in fields.items():
+            check_types(section, values)
+        section = ""
+        return Config(**fields)
+    except ValidationError as e:
+        raise ConfigError(complaint(e, section)) from e
+    except SettingsError as e:
+        raise ConfigError(f"the environment: {e}; lists are written as JSON") from e
+
+
+def check_types(section: str, values: Any) -> None:
+    """Hold the file to JSON's own types; the environment, where all is text, may be converted."""
+    field = Config.model_fields.get(section)
+    if field and isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+        field.annotation.model_validate_json(json.dumps(values), strict=True)
+
+
+def check_environment(names: Iterable[str]) -> None:
+    """Refuse a WHISPER_SERVE__ variable whose section does not exist; fields are checked with the file's."""
+    for name in names:
+        if name.upper().startswith(ENV_PREFIX):
+            section = name[len(ENV_PREFIX) :].split("__")[0].lower()
+            if section not in Config.model_fields:
+                raise ConfigError(f"{name} names no section{nearest(section, Config.model_fields)}")
+
+
+def complaint(error: ValidationError, section: str = "") -> str:
+    """Its first finding, as one sentence that names the field as config.json would."""
+    first = error.errors()[0]
+    path = [*([section] if section else []), *map(str, first["loc"])]
+    where = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        return f"{where} is not a setting{nearest(path[-1], fields_of(path[:-1]), path[:-1])}"
+    said = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    if first["type"] == "model_type":
+        said = "it should be an object"
+    return f"{where} is {json.dumps(first['input'], default=str)}; {said}"
+
+
+def fields_of(path: list[str]) -> Iterable[str]:
+    if not path:
+        return Config.model_fields
+    return getattr(Config.model_fields[path[0]].annotation, "model_fields", {})

@@ -1,0 +1,180 @@
+"""How every engine hears a batch: windows in, an outcome for each out.
+
+Here is checked what was asked; windows alike share a pass; what misled the
+model or stopped early is heard again; the pieces are put together. An engine
+brings `listen`: stretches of one kind in, what the model decoded of each out.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from whisper.audio import log_mel_spectrogram
+
+from whisper_serve.engines import Outcome
+from whisper_serve.engines.segments import Decoded, as_segments, shift
+from whisper_serve.engines.vocabulary import LONGEST_ANSWER, Vocabulary
+from whisper_serve.errors import BadAudio, BadRequest, ModelFailed, TranscriptionError
+from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Heard, Options, Samples, Segment, Window
+
+FRAMES_PER_SECOND = 100  # of mel
+FULL_FRAMES = round(WINDOW_S * FRAMES_PER_SECOND)  # the context Whisper was trained on
+ADAPTIVE_MARGIN_S = 3.0  # silence after the speech, so that the model sees it end
+TOKENS_PER_SECOND, SPARE_TOKENS = 8, 16  # more than most speech needs; a pass that fills them is misled
+LIKE = 1.25  # stretches share a pass up to this ratio of lengths: the shorter pay for the longest
+REST_S = 1.0  # a shorter rest of a window holds nothing to hear
+
+# Signs that a short context misled the model: it repeats itself, or runs on past the speech.
+MISLED_RATIO = 1.9  # compression
+MISLED_CHARACTERS_PER_SECOND = 26
+MISLED_LOGPROB = -0.8
+
+Kind = tuple[bool, int, float, bool, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What one pass hears of a window: all of it, or the rest."""
+
+    window: int  # which of the batch
+    samples: Samples
+    start: float  # seconds from the start of the window
+    options: Options  # its language is a code, or None: to be detected
+    previous: tuple[int, ...]  # tokens said before it
+    frames: int  # of mel to show the model: the samples, then silence
+    max_tokens: int
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / SAMPLE_RATE
+
+    @property
+    def kind(self) -> Kind:
+        """What stretches must have in common to share a pass."""
+        o = self.options
+        return (o.language is None, len(self.previous), o.temperature, o.word_timestamps, o.logprobs)
+
+
+Listen = Callable[[Sequence[Stretch]], list[Decoded]]
+
+
+@dataclass(slots=True)
+class Progress:
+    """One window on its way to an outcome."""
+
+    error: TranscriptionError | None = None
+    language: str = ""
+    probability: float = 1.0
+    segments: list[Segment] = field(default_factory=list)
+
+    def outcome(self) -> Outcome:
+        return self.error or Heard(tuple(self.segments), self.language, self.probability)
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """How one engine hears."""
+
+    listen: Listen
+    vocabulary: Vocabulary
+    adaptive: bool  # show the model the speech and a margin, instead of 30 s
+    largest_batch: int
+
+    def hear(self, windows: Sequence[Window]) -> list[Outcome]:
+        """In as few passes as it takes; a window that fails leaves the others alone."""
+        progress = [Progress() for _ in windows]
+        todo = [self.begin(i, window, progress[i]) for i, window in enumerate(windows)]
+        while stretches := [stretch for stretch in todo if stretch]:
+            todo = []
+            for batch in batches(stretches, self.largest_batch):
+                for stretch, decoded in zip(batch, self.attempt(batch), strict=True):
+                    todo.append(self.advance(progress[stretch.window], stretch, decoded))
+        return [p.outcome() for p in progress]
+
+    def begin(self, index: int, window: Window, progress: Progress) -> Stretch | None:
+        """The whole window, to be heard; or nothing, where it asks for what cannot be."""
+        try:
+            options = check(window, self.vocabulary)
+        except BadRequest as e:
+            progress.error = e
+            return None
+        previous = self.vocabulary.previous(options)
+        return self.fit(Stretch(index, window.samples, 0.0, options, previous, FULL_FRAMES, LONGEST_ANSWER))
+
+    def fit(self, stretch: Stretch) -> Stretch:
+        """The stretch with as much context, and room for words, as its length needs.
+
+        A warm pass gets all there is: something went wrong with this one before.
+        """
+        frames = 2 * math.ceil((stretch.seconds + ADAPTIVE_MARGIN_S) * FRAMES_PER_SECOND / 2)  # the model halves them
+        if not self.adaptive or stretch.options.temperature > 0 or frames >= FULL_FRAMES:
+            return replace(stretch, frames=FULL_FRAMES, max_tokens=LONGEST_ANSWER)
+        tokens = math.ceil(stretch.seconds * TOKENS_PER_SECOND) + SPARE_TOKENS
+        return replace(stretch, frames=frames, max_tokens=min(tokens, LONGEST_ANSWER))
+
+    def attempt(self, batch: list[Stretch]) -> list[Decoded | ModelFailed]:
+        """Listen to all at once; if that breaks, to one by one, to learn whose fault it is."""
+        try:
+            return [*self.listen(batch)]
+        except (RuntimeError, ValueError) as e:  # what ctranslate2 and torch raise
+            if len(batch) == 1:
+                return [ModelFailed(f"the model failed on this audio: {e}")]
+            return [decoded for stretch in batch for decoded in self.attempt([stretch])]
+
+    def advance(self, progress: Progress, heard: Stretch, decoded: Decoded | ModelFailed) -> Stretch | None:
+        """Take a pass into account; answer what its window still needs heard, if anything."""
+        if isinstance(decoded, ModelFailed):
+            progress.error = decoded
+            return None
+        tokenizer = self.vocabulary.tokenizer(decoded.language)
+        segments, upto = as_segments(decoded, heard.seconds, heard.options.temperature, tokenizer)
+        if heard.frames < FULL_FRAMES and misled(segments, decoded, heard):
+            return replace(heard, frames=FULL_FRAMES, max_tokens=LONGEST_ANSWER)
+        if not progress.language:
+            progress.language, progress.probability = decoded.language, decoded.language_probability
+        progress.segments += [shift(segment, heard.start) for segment in segments]
+        if not REST_S <= upto <= heard.seconds - REST_S:
+            return None
+        rest = heard.samples[round(upto * SAMPLE_RATE) :]
+        options = replace(heard.options, language=progress.language)
+        return self.fit(replace(heard, samples=rest, start=heard.start + upto, options=options))
+
+
+def check(window: Window, vocabulary: Vocabulary) -> Options:
+    """The window's options with its language as a code. Raises BadRequest."""
+    if window.seconds > WINDOW_S:
+        raise BadRequest(f"a window of {window.seconds:.1f} s; the model hears {WINDOW_S:.0f} s at a time")
+    if not np.isfinite(window.samples).all():
+        raise BadAudio("the recording holds samples that are not finite numbers")
+    return replace(window.options, language=vocabulary.code(window.options.language))
+
+
+def batches(stretches: Iterable[Stretch], largest: int) -> list[list[Stretch]]:
+    """Group what can share a pass: of one kind and of like lengths."""
+    groups: list[list[Stretch]] = []
+    for stretch in sorted(stretches, key=lambda s: (s.kind, s.frames)):
+        shortest = groups[-1][0] if groups and len(groups[-1]) < largest else None
+        if shortest and shortest.kind == stretch.kind and stretch.frames <= LIKE * shortest.frames:
+            groups[-1].append(stretch)
+        else:
+            groups.append([stretch])
+    return groups
+
+
+def misled(segments: Sequence[Segment], decoded: Decoded, stretch: Stretch) -> bool:
+    characters = sum(len(s.text) for s in segments)
+    return (
+        len(decoded.tokens) >= stretch.max_tokens
+        or decoded.avg_logprob < MISLED_LOGPROB
+        or characters > MISLED_CHARACTERS_PER_SECOND * stretch.seconds
+        or any(s.compression_ratio > MISLED_RATIO for s in segments)
+    )
+
+
+def log_mel(stretches: Sequence[Stretch], mels: int, device: str = "cpu") -> torch.Tensor:
+    """Log-mel spectrograms, shape (len(stretches), mels, frames of the longest): each padded with silence."""
+    samples = max(s.frames for s in stretches) * SAMPLE_RATE // FRAMES_PER_SECOND
+    padded = [np.pad(s.samples, (0, samples - len(s.samples))) for s in stretches]
+    return torch.stack([log_mel_spectrogram(one, mels, device=device) for one in padded])

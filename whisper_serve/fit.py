@@ -1,0 +1,55 @@
+"""A config and a machine in; the config with every `auto` decided, or why it cannot be, out."""
+
+import math
+from pathlib import Path
+
+from whisper_serve.config import Config
+from whisper_serve.errors import ConfigError
+from whisper_serve.machine import Machine
+
+
+def fit(config: Config, machine: Machine) -> Config:
+    """The same config with every `auto` decided for `machine`; ConfigError where it asks for what is not there."""
+    device = ("cuda" if machine.gpus else "cpu") if config.model.device == "auto" else config.model.device
+    engine = config.model.engine
+    if engine == "auto":
+        engine = "openai_whisper" if device == "cuda" else "ctranslate2"
+    num_cpus = config.server.num_cpus or max(int(machine.cpus), math.ceil(cpus_needed(config)))
+    gpus = config.deployment.gpu_per_replica if device == "cuda" else 0.0
+    fitted = Config.model_construct(
+        server=config.server.model_copy(update={"num_cpus": num_cpus}),
+        model=config.model.model_copy(
+            update={"device": device, "engine": engine, "model_dir": config.model.model_dir.resolve()}
+        ),
+        deployment=config.deployment.model_copy(update={"gpu_per_replica": gpus}),
+        vad=config.vad,
+        quality=config.quality,
+        logging=config.logging.model_copy(update={"file": config.logging.file and str(Path(config.logging.file).resolve())}),
+    )
+    check(fitted, machine)
+    return fitted
+
+
+def cpus_needed(config: Config) -> float:
+    ingress = config.server.num_ingress * (1 if config.server.dedicated_cpu else 0)
+    return ingress + config.deployment.num_replicas * config.deployment.cpu_per_replica
+
+
+def check(config: Config, machine: Machine) -> None:
+    deployment, num_cpus = config.deployment, config.server.num_cpus or 0
+    if config.model.device == "cuda" and not machine.gpus:
+        raise ConfigError(f'model.device is "cuda", but {machine.name} shows no GPU; use "auto" or "cpu"')
+    if deployment.cpu_per_replica > machine.cpus:
+        raise ConfigError(
+            f"deployment.cpu_per_replica is {deployment.cpu_per_replica:g}, but {machine.name} has {machine.cpus:g} CPUs"
+        )
+    if cpus_needed(config) > num_cpus:
+        raise ConfigError(
+            f"{deployment.num_replicas} replicas of {deployment.cpu_per_replica:g} CPUs and the ingress need "
+            f"{cpus_needed(config):g} CPUs, but server.num_cpus is {num_cpus}"
+        )
+    if deployment.num_replicas * deployment.gpu_per_replica > machine.gpus:
+        raise ConfigError(
+            f"{deployment.num_replicas} replicas of {deployment.gpu_per_replica:g} GPUs need "
+            f"{deployment.num_replicas * deployment.gpu_per_replica:g}, but {machine.name} has {machine.gpus:g}"
+        )

@@ -1,0 +1,153 @@
+"""The service's life on this machine: check, fetch, start, wait, drain, stop.
+
+What cannot work is said in one sentence before Ray starts (StartError).
+"""
+
+import os
+import signal
+import socket
+import sys
+import threading
+from contextlib import suppress
+
+import ray
+from ray import serve
+from ray.serve.schema import LoggingConfig
+from tqdm import tqdm
+
+from whisper_serve.app import build_app
+from whisper_serve.config import Config
+from whisper_serve.errors import ConfigError, StartError
+from whisper_serve.fit import fit
+from whisper_serve.machine import Machine, this_machine
+from whisper_serve.weights import fetch
+
+APP = "default"
+
+
+def run(config: Config, detach: bool = False) -> None:
+    """Serve until SIGTERM or Ctrl-C, then drain. With `detach`, leave it to the cluster and return.
+
+    Where RAY_ADDRESS names a cluster the service joins it; else it starts a
+    Ray of its own and stops it at the end.
+    """
+    joins = bool(os.environ.get("RAY_ADDRESS"))
+    if not joins:
+        config = fit(config, this_machine())
+        check_port(config.server.host, config.server.port)
+        fetch_weights(config)
+    told = threading.Event()
+    dashboard = start_ray(config, joins)
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: told.set())
+        if joins:
+            config = fit(config, the_cluster())
+        deploy(config, joins)
+        print(ready_line(config, dashboard), flush=True)
+        if detach:
+            return
+        told.wait()
+        print("whisper_serve is stopping: running requests finish first", flush=True)
+        serve.delete(APP)  # drains; serve.shutdown alone would cut running requests
+    finally:
+        if not joins:
+            with suppress(Exception):  # it may be gone already; ray.shutdown ends all processes anyway
+                serve.shutdown()
+        ray.shutdown()
+
+
+def check_port(host: str, port: int) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as e:
+            raise ConfigError(f"cannot listen on {host}:{port}: {e.strerror}; set server.port to a free one") from e
+
+
+def fetch_weights(config: Config) -> None:
+    """Before Ray starts, so that its replicas find them and a person sees them come."""
+    if config.model.engine == "fake":
+        return
+    with Bar() as bar:
+        fetch(config.model.size, config.model.model_dir, bar.report)
+
+
+class Bar:
+    """A progress bar that appears with the first byte."""
+
+    def __init__(self) -> None:
+        self.bar: tqdm[None] | None = None
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def report(self, what: str, done: int, total: int) -> None:
+        if self.bar is None:
+            self.bar = tqdm(total=total, unit="B", unit_scale=True, file=sys.stderr)
+        self.bar.set_description(what, refresh=False)
+        self.bar.total = total
+        self.bar.update(done - self.bar.n)
+
+
+def start_ray(config: Config, joins: bool) -> str | None:
+    """Start or join Ray; return its dashboard's URL, where there is one."""
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # it would fold log lines of different requests
+    if joins:
+        context = ray.init(logging_level="WARNING")
+    else:
+        server = config.server
+        context = ray.init(
+            address="local",
+            num_cpus=server.num_cpus,
+            include_dashboard=server.dashboard,
+            dashboard_host=server.dashboard_host,
+            dashboard_port=free_port(server.dashboard_host, server.dashboard_port) if server.dashboard else None,
+            logging_level="WARNING",
+        )
+    return context.dashboard_url
+
+
+def free_port(host: str, port: int) -> int:
+    """`port`, or the next one that is free."""
+    for candidate in range(port, min(port + 100, 65536)):
+        with suppress(ConfigError):
+            check_port(host, candidate)
+            return candidate
+    raise ConfigError(f"no port from {port} on is free for Ray's dashboard; set server.dashboard_port")
+
+
+def the_cluster() -> Machine:
+    """What Ray's nodes have together; CPUs are those of the largest, where one replica must fit."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return Machine(
+        cpus=max((node.get("CPU", 0.0) for node in nodes), default=0.0),
+        gpus=sum(node.get("GPU", 0.0) for node in nodes),
+        name="the Ray cluster",
+    )
+
+
+def deploy(config: Config, joins: bool) -> None:
+    """Start the HTTP proxy and the two deployments; return when a replica has its model."""
+    quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)  # the service logs its own
+    serve.start(
+        proxy_location="EveryNode" if joins else "HeadOnly",
+        http_options={"host": config.server.host, "port": config.server.port},
+        logging_config=quiet,
+    )
+    try:
+        serve.run(build_app(config), name=APP, logging_config=quiet)
+    except RuntimeError as e:
+        raise StartError(f"the service could not be deployed: {e}") from e
+
+
+def ready_line(config: Config, dashboard: str | None) -> str:
+    host = "localhost" if config.server.host in ("0.0.0.0", "::") else config.server.host
+    line = f"whisper_serve is ready: http://{host}:{config.server.port}"
+    return f"{line}  Ray dashboard: http://{dashboard}" if dashboard else line

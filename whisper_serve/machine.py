@@ -1,0 +1,34 @@
+"""What this machine has: its CPUs and GPUs, told without loading a framework."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    cpus: float
+    gpus: float
+    name: str = "this machine"  # as a sentence to its operator would call it
+
+
+def this_machine() -> Machine:
+    return Machine(cpus=count_cpus(), gpus=count_gpus())
+
+
+def count_cpus() -> int:
+    """CPUs this process may run on: fewer than the machine's under taskset or a cpuset."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def count_gpus() -> int:
+    """NVIDIA GPUs that the driver shows and CUDA_VISIBLE_DEVICES leaves visible."""
+    present = len(list(NVIDIA_GPUS.iterdir())) if NVIDIA_GPUS.is_dir() else 0
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return present
+    return min(present, len([device for device in visible.split(",") if device.strip() not in ("", "-1")]))

@@ -1,0 +1,119 @@
+"""The model, as Ray Serve runs it: one engine a replica, windows in batches.
+
+Ray's errors stop here: `Remote` makes a handle plain functions that fail
+only in our own words.
+"""
+
+import asyncio
+import math
+import time
+from dataclasses import replace
+
+from ray import serve
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from whisper_serve.config import Config
+from whisper_serve.engines import EngineSettings, Outcome, load_engine
+from whisper_serve.errors import ModelFailed, Overloaded, TranscriptionError, Unavailable
+from whisper_serve.logger import set_up_logging
+from whisper_serve.types import Heard, Window
+from whisper_serve.weights import fetch
+
+READY_TIMEOUT_S = 5.0
+LATELY_S = 10.0
+
+
+class Replica:
+    """One engine. Ray Serve makes `deployment.num_replicas` of these."""
+
+    def __init__(self, config: Config) -> None:
+        self.log = set_up_logging(config.logging)
+        began = time.perf_counter()
+        self.engine = load_engine(config.model.engine, engine_settings(config))
+        self.hear.set_max_batch_size(config.deployment.max_batch_size)  # type: ignore[attr-defined]
+        self.hear.set_batch_wait_timeout_s(config.deployment.batch_wait_timeout_s)  # type: ignore[attr-defined]
+        self.log.info("model loaded", extra={"model": config.model.size, "seconds": time.perf_counter() - began})
+
+    @serve.batch
+    async def hear(self, windows: list[Window]) -> list[Outcome]:
+        return await asyncio.to_thread(self._hear, windows)
+
+    def _hear(self, windows: list[Window]) -> list[Outcome]:
+        began = time.perf_counter()
+        try:
+            outcomes = self.engine.transcribe(windows)
+        except Exception as e:  # an engine answers errors; what it raises is its own failure
+            self.log.exception("the engine failed on %d windows", len(windows))
+            if len(windows) == 1:
+                return [ModelFailed(f"the model failed ({type(e).__name__})")]
+            return [outcome for window in windows for outcome in self._hear([window])]  # who is it?
+        return self._account(windows, outcomes, time.perf_counter() - began)
+
+    def _account(self, windows: list[Window], outcomes: list[Outcome], seconds: float) -> list[Outcome]:
+        """Give each window its share of the pass, by its length."""
+        total, gpu_memory = sum(w.seconds for w in windows) or 1.0, self.engine.gpu_memory_gb()
+        return [
+            replace(o, pass_s=seconds, inference_s=seconds * w.seconds / total, gpu_memory_gb=gpu_memory)
+            if isinstance(o, Heard)
+            else o
+            for w, o in zip(windows, outcomes, strict=True)
+        ]
+
+    async def ready(self) -> bool:
+        """A replica that answers has its model."""
+        return True
+
+
+def engine_settings(config: Config) -> EngineSettings:
+    model = config.model
+    return EngineSettings(
+        weights=None if model.engine == "fake" else fetch(model.size, model.model_dir),
+        device="cuda" if model.device == "cuda" else "cpu",
+        threads=max(1, int(config.deployment.cpu_per_replica)),
+        compute_type=model.compute_type,
+        context=model.context,
+    )
+
+
+class Remote:
+    """The model deployment as two plain functions, `infer` and `ready`."""
+
+    def __init__(self, model: "DeploymentHandle[Replica]", max_retries: int) -> None:
+        self.model = model
+        self.max_retries = max_retries
+        self.answered_at = -math.inf
+
+    async def infer(self, window: Window) -> Heard:
+        """Hear one window. It is pure, so where a replica dies under it another is asked."""
+        for _ in range(self.max_retries + 1):
+            try:
+                outcome: Outcome = await self.model.hear.remote(window)
+            except BackPressureError as e:
+                raise Overloaded("every model replica is busy; try again in a moment") from e
+            except DeploymentUnavailableError as e:
+                raise Unavailable("no model replica could be started; see the service's log") from e
+            except RayActorError:
+                continue
+            except RayTaskError as e:
+                raise ModelFailed("the model replica failed") from e
+            self.answered_at = time.monotonic()
+            if isinstance(outcome, TranscriptionError):
+                raise outcome
+            return outcome
+        raise ModelFailed(f"{self.max_retries + 1} model replicas died while hearing it")
+
+    async def ready(self) -> bool:
+        """Whether a replica answered lately, or answers now: under load the question itself would queue."""
+        if time.monotonic() - self.answered_at < LATELY_S:
+            return True
+        try:
+            await asyncio.wait_for(self._ping(), READY_TIMEOUT_S)
+        except (asyncio.TimeoutError, RayActorError, RayTaskError, RayServeException):
+            return False
+        self.answered_at = time.monotonic()
+        return True
+
+    async def _ping(self) -> None:
+        await self.model.ready.remote()

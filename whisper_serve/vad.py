@@ -1,0 +1,259 @@
+"""Audio in, windows cut at silences out: the stretches of a recording worth hearing.
+
+Three steps. A method scores every frame of FRAME samples: how likely is it
+speech? Turns makes spans of speech from the scores, one frame at a time, so
+that live audio gets the decisions a file gets. Then the spans are padded, cut
+where they are too long, and packed into windows.
+
+To add a method: write a function or class that scores blocks, and list it in METHODS.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from itertools import pairwise
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from whisper_serve.errors import StartError
+from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Audio, Samples, VadOptions
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+FRAME = 512  # samples, 32 ms: what Silero scores at a time
+BLOCK = 512 * FRAME  # samples scored in one go, 16 s: bounds the memory of hours, costs no speed
+
+# A pause longer than this ends its window. It is longer than a breath or a
+# full stop, so sentences keep their neighbours; more of it would be encoded for nothing.
+PAUSE_S = 2.0
+# A cut is looked for in the last fifth of a window, 6 s of 30, and what is
+# left of the speech after it is no shorter: a lone word is heard badly.
+CUT_SHARE = 0.2
+SMOOTH = 5  # frames, 160 ms: a cut wants a pause between words, not a closed mouth inside one
+
+ENERGY_RMS = 0.005  # quieter frames are not speech
+ENERGY_CROSSINGS = 50  # zero crossings a frame; noise and hiss have more
+
+Scores = NDArray[np.float32]  # shape (frames,), 0 to 1: how likely each frame is speech
+Scorer = Callable[[Samples], Scores]  # fed whole frames, block after block of one recording
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of a recording: samples[start:end]."""
+
+    start: int  # samples from the start of the recording
+    end: int
+
+
+def windows(audio: Audio, options: VadOptions, window_s: float = WINDOW_S) -> list[Span]:
+    """The stretches of `audio` that hold speech, in order, none longer than `window_s` (>= 1).
+
+    They never overlap, and are cut at pauses; inside speech that has none, at its
+    quietest point. Empty where nobody speaks. Needs memory for one block beside the audio.
+    """
+    scores = score(audio.samples, METHODS[options.method]())
+    longest = int(window_s * SAMPLE_RATE)
+    pieces: list[Span] = []
+    for span in _pad(speech(scores, options, len(audio.samples)), options, len(audio.samples)):
+        pieces += _split(span, longest, audio.samples, scores)
+    return _pack(pieces, longest)
+
+
+def score(samples: Samples, scorer: Scorer) -> Scores:
+    """Score every frame of a recording; the last one is filled up with silence."""
+    whole = len(samples) // FRAME * FRAME
+    scores = [scorer(samples[at : min(at + BLOCK, whole)]) for at in range(0, whole, BLOCK)]
+    if whole < len(samples):
+        scores.append(scorer(np.pad(samples[whole:], (0, whole + FRAME - len(samples)))))
+    return np.concatenate(scores) if scores else np.zeros(0, np.float32)
+
+
+def speech(scores: Scores, options: VadOptions, end: int) -> list[Span]:
+    """Spans of speech in a recording of `end` samples, unpadded."""
+    turns = Turns(options)
+    spans = [span for probability in scores.tolist() if (span := turns.hear(probability))]
+    last = turns.close(end)
+    return [*spans, last] if last else spans
+
+
+class Turns:
+    """Who speaks when: frame scores in, one at a time, spans of speech out as each ends.
+
+    Speech begins with a frame at the threshold and ends with the pause that
+    outlasts min_silence_s. Scores between the threshold and 0.15 below it
+    (Silero's own margin) neither begin speech nor end it.
+    """
+
+    def __init__(self, options: VadOptions) -> None:
+        self._begin = options.threshold
+        self._end = max(options.threshold - 0.15, 0.01)
+        self._patience = ceil(options.min_silence_s * SAMPLE_RATE / FRAME)  # frames
+        self._shortest = options.min_speech_s * SAMPLE_RATE  # samples
+        self._frame = 0
+        self._since: int | None = None  # frame where speech began
+        self._quiet: int | None = None  # frame where the present pause in it began
+
+    @property
+    def speaking(self) -> bool:
+        return self._since is not None
+
+    def hear(self, probability: float) -> Span | None:
+        """Take the next frame; a span, if the pause that ends one has just lasted long enough."""
+        frame = self._frame
+        self._frame += 1
+        if probability >= self._begin:
+            self._since = frame if self._since is None else self._since
+            self._quiet = None
+        elif self._since is not None and (self._quiet is not None or probability < self._end):
+            self._quiet = frame if self._quiet is None else self._quiet
+            if self._frame - self._quiet >= self._patience:
+                return self._take(self._quiet * FRAME)
+        return None
+
+    def close(self, end: int) -> Span | None:
+        """The recording is over, after `end` samples: the span still open, if any."""
+        return self._take(end if self._quiet is None else self._quiet * FRAME)
+
+    def _take(self, end: int) -> Span | None:
+        if self._since is None:
+            return None
+        span = Span(self._since * FRAME, end)
+        self._since = self._quiet = None
+        return span if end - span.start >= self._shortest else None
+
+
+def _pad(spans: list[Span], options: VadOptions, end: int) -> list[Span]:
+    """Widen every span by the padding, up to the middle of a pause and the recording's ends."""
+    padding = int(options.padding_s * SAMPLE_RATE)
+    middles = [(left.end + right.start) // 2 for left, right in pairwise(spans)]
+    return [
+        Span(max(span.start - padding, low), min(span.end + padding, high))
+        for span, low, high in zip(spans, [0, *middles], [*middles, end], strict=False)
+    ]
+
+
+def _split(span: Span, longest: int, samples: Samples, scores: Scores) -> Iterator[Span]:
+    """Cut unbroken speech into pieces no longer than `longest`, each at a quiet point."""
+    margin = int(longest * CUT_SHARE)
+    start = span.start
+    while span.end - start > longest:
+        limit = min(start + longest, span.end - margin)
+        cut = _quietest(Span(limit - margin, limit), samples, scores)
+        yield Span(start, cut)
+        start = cut
+    yield Span(start, span.end)
+
+
+def _quietest(span: Span, samples: Samples, scores: Scores) -> int:
+    """The sample in `span` where a cut hurts least: low in level and least like speech."""
+    first, last = ceil(span.start / FRAME), span.end // FRAME
+    frames = samples[first * FRAME : last * FRAME].reshape(-1, FRAME)
+    level = np.sqrt(np.mean(np.square(frames), axis=1))
+    cost = level / max(float(level.max()), 1e-9) + scores[first:last]
+    smooth = np.convolve(cost, np.ones(SMOOTH), mode="valid")
+    return (first + int(np.argmin(smooth)) + SMOOTH // 2) * FRAME + FRAME // 2
+
+
+def _pack(pieces: list[Span], longest: int) -> list[Span]:
+    """Join neighbours, pauses included, into windows no longer than `longest`."""
+    packed: list[Span] = []
+    run: list[Span] = []  # the pieces of the window being filled
+    for piece in pieces:
+        if run and piece.start - run[-1].end > PAUSE_S * SAMPLE_RATE:
+            packed.append(Span(run[0].start, run[-1].end))
+            run = []
+        run.append(piece)
+        if piece.end - run[0].start > longest:
+            at = _widest_pause(run, longest)
+            packed.append(Span(run[0].start, run[at - 1].end))
+            run = run[at:]
+    return [*packed, Span(run[0].start, run[-1].end)] if run else packed
+
+
+def _widest_pause(run: list[Span], longest: int) -> int:
+    """Where to break a run that has just grown too long: the index of the piece to begin anew with.
+
+    The longest pause near the end is most likely a full stop. What follows it must fit one window.
+    """
+    near = run[0].start + longest * (1 - CUT_SHARE)
+    fit = [
+        at for at in range(1, len(run)) if run[at].start >= near and run[-1].end - run[at].start <= longest
+    ]
+    return max(fit, key=lambda at: run[at].start - run[at - 1].end, default=len(run) - 1)
+
+
+class Silero:
+    """Silero VAD over one recording: it remembers what it has heard.
+
+    Scores do not depend on how the recording was divided into blocks. The
+    model file is the one that ships inside faster-whisper, whose own loop
+    copies the whole recording twice over; this one copies a block.
+    """
+
+    _CONTEXT = 64  # samples of the frame before that the model sees again
+
+    def __init__(self) -> None:
+        self._session = load_silero()
+        self._hidden = self._cell = np.zeros((1, 1, 128), np.float32)
+        self._before = np.zeros(self._CONTEXT, np.float32)
+
+    def __call__(self, block: Samples) -> Scores:
+        heard = np.concatenate([self._before, block])
+        frames = np.ascontiguousarray(sliding_window_view(heard, self._CONTEXT + FRAME)[::FRAME])
+        self._before = heard[-self._CONTEXT :]
+        feed = {"input": frames, "h": self._hidden, "c": self._cell}
+        scores, self._hidden, self._cell = self._session.run(None, feed)
+        return np.asarray(scores, np.float32)
+
+
+@cache
+def load_silero() -> "InferenceSession":
+    """The model, on one CPU thread; its run() may be called from several threads at once.
+
+    Imports onnxruntime, but faster-whisper is only looked up: importing it
+    would load CTranslate2 and PyAV into a process that wants neither.
+    Raises StartError where faster-whisper is not installed, or holds no model.
+    """
+    from onnxruntime import InferenceSession, SessionOptions
+
+    package = find_spec("faster_whisper")
+    folders = (package.submodule_search_locations if package else None) or []
+    found = sorted(file for folder in folders for file in Path(folder, "assets").glob("silero_vad*.onnx"))
+    if not found:
+        raise StartError(
+            "vad.method silero needs the faster-whisper package, which holds the model; install it"
+        )
+    settings = SessionOptions()
+    settings.intra_op_num_threads = settings.inter_op_num_threads = 1
+    settings.enable_cpu_mem_arena = False  # an arena would keep the largest block's memory for good
+    settings.log_severity_level = 3  # errors
+    return InferenceSession(str(found[-1]), settings, providers=["CPUExecutionProvider"])
+
+
+def energy(block: Samples) -> Scores:
+    """1 for frames loud enough and not hissing, 0 for others. No model; deaf to whispers, fooled by music."""
+    from librosa.feature import rms, zero_crossing_rate  # takes a second to import
+
+    shape: dict[str, Any] = {"frame_length": FRAME, "hop_length": FRAME, "center": False}
+    loud = rms(y=block, **shape)[0] > ENERGY_RMS
+    voiced = zero_crossing_rate(block, **shape)[0] * FRAME < ENERGY_CROSSINGS
+    return np.asarray(loud & voiced, np.float32)
+
+
+def everything(block: Samples) -> Scores:
+    return np.ones(len(block) // FRAME, np.float32)
+
+
+METHODS: dict[str, Callable[[], Scorer]] = {  # each call makes the scorer of one recording
+    "silero": Silero,
+    "energy": lambda: energy,
+    "off": lambda: everything,
+}
