@@ -9,9 +9,15 @@ from whisper_serve.lifecycle import run
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Serve Whisper over HTTP, on this machine or the cluster RAY_ADDRESS names.")
-    parser.add_argument("--config", default="config.json", help="the JSON configuration (default: config.json)")
-    parser.add_argument("--detach", action="store_true", help="on a cluster: deploy, then leave the service to it")
+    parser = argparse.ArgumentParser(
+        description="Serve Whisper over HTTP, on this machine or the cluster RAY_ADDRESS names."
+    )
+    parser.add_argument(
+        "--config", default="config.json", help="the JSON configuration (default: config.json)"
+    )
+    parser.add_argument(
+        "--detach", action="store_true", help="on a cluster: deploy, then leave the service to it"
+    )
     args = parser.parse_args()
     try:
         run(load_config(args.config), args.detach)

@@ -5,12 +5,14 @@ not reach the process that starts a service and writes the report.
 """
 
 import json
+import logging
 import random
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from itertools import cycle
 from pathlib import Path
+from statistics import median
 from time import process_time
 
 import gevent
@@ -26,7 +28,7 @@ from loadtest.samples import Ledger, Run, Window
 from loadtest.shapes import Stage, arrivals
 
 TICK_S = 0.1
-BAR = "{desc}: {percentage:3.0f}% |{bar}| {elapsed} taken, {remaining} left"
+BAR = "{desc}{percentage:3.0f}% |{bar}| {elapsed} taken, {remaining} left"
 MOST_LEFT_OUT = 0.25  # share of the clips that the service may mishear at rest
 
 
@@ -43,13 +45,14 @@ class Drive:
         self._runner: LocalRunner = self._environment.create_local_runner()
         self._user: SpeechUser = users(self._environment)  # asks for the rehearsal and the open loop
         planned = sum(s.warmup_s + s.seconds for s in plan.stages)
-        self._bar = tqdm(total=round(planned, 1), unit="s", disable=None, bar_format=BAR)
+        self._bar = tqdm(total=round(planned, 1), disable=None, bar_format=BAR)
 
     def run(self) -> Run:
         """Rehearse, hold every stage, wait for the last answers."""
         try:
             rest_s, left_out = self._rehearse()
             self._ledger.samples.clear()
+            self._bar.reset()
             windows = tuple(self._hold(stage) for stage in self._plan.stages)
             self._until(lambda: not self._ledger.still_out(windows[-1].end))
             return Run(windows, tuple(self._ledger.samples), rest_s, left_out)
@@ -59,9 +62,11 @@ class Drive:
             self._runner.quit()
 
     def _rehearse(self) -> tuple[float, tuple[str, ...]]:
-        """Ask every clip once, alone; deal those that are heard. -> mean latency, names of the others."""
-        self._bar.set_description("one at a time, at rest")
-        samples = [self._user.ask(clip) for clip in self._plan.clips]
+        """Ask every clip once, alone; deal those that are heard. -> median latency, names of the others."""
+        samples = []
+        for number, clip in enumerate(self._plan.clips, 1):
+            self._bar.set_description(f"at rest, clip {number} of {len(self._plan.clips)}")
+            samples.append(self._user.ask(clip))
         broken = next((s for s in samples if s.outcome in ("refused", "error")), None)
         if broken:
             raise CannotRun(f"at rest the service answers {broken.outcome}: {broken.detail}")
@@ -72,7 +77,7 @@ class Drive:
         deck = [clip for clip in self._plan.clips if clip.name not in left_out]
         random.Random(self._plan.seed).shuffle(deck)
         SpeechUser.deck = cycle(deck)
-        return sum(s.latency_s for s in samples) / len(samples), left_out
+        return median(s.latency_s for s in samples), left_out
 
     def _hold(self, stage: Stage) -> Window:
         """Bring the load of a stage on, all at once, and measure it."""
@@ -117,6 +122,7 @@ class Drive:
 
 
 def main() -> int:
+    logging.getLogger("locust").setLevel(logging.ERROR)  # it warns of users who come all at once
     plan = Plan.from_json(sys.stdin.read())
     try:
         run = Drive(plan).run()

@@ -66,7 +66,7 @@ class Report:
     command: str
     machine: Machine
     setting: Setting
-    rest_s: float  # mean latency of a request that is alone
+    rest_s: float  # median latency of a request that is alone
     left_out: tuple[str, ...]  # clips the service mishears even at rest
     lines: tuple[Line, ...]
     timeline: tuple[Moment, ...]

@@ -45,7 +45,7 @@ class Window:
 class Run:
     windows: tuple[Window, ...]
     samples: tuple[Sample, ...]
-    rest_s: float  # mean latency of a request that is alone
+    rest_s: float  # median latency of a request that is alone
     left_out: tuple[str, ...]  # clips whose words the service misses even at rest
 
     @classmethod

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -102,15 +102,18 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(*command: str, config: str = "config.json", port: int | None = None, **settings: str) -> Iterator[Running]:
-    """The service with these settings, such as MODEL__ENGINE="fake", over the config file's."""
-    port = port or free_port()
+def started(settings: Mapping[str, str], *command: str) -> Iterator[Running]:
+    """The service with these settings, such as {"MODEL__ENGINE": "fake"}, over the shipped config's."""
+    port = int(settings.get("SERVER__PORT", free_port()))
     defaults = {
-        "SERVER__HOST": "127.0.0.1", "SERVER__PORT": str(port), "SERVER__DASHBOARD": "false", "LOGGING__FILE": "null",
+        "SERVER__HOST": "127.0.0.1",
+        "SERVER__PORT": str(port),
+        "SERVER__DASHBOARD": "false",
+        "LOGGING__FILE": "null",
     }
     env = os.environ | {MARK: uuid.uuid4().hex}
-    env |= {f"WHISPER_SERVE__{name}": value for name, value in (defaults | settings).items()}
-    running = Running([*command] or [sys.executable, "main.py", "--config", config], env, port)
+    env |= {f"WHISPER_SERVE__{name}": value for name, value in {**defaults, **settings}.items()}
+    running = Running([*command] or [sys.executable, "main.py"], env, port)
     try:
         yield running
     finally:

@@ -36,23 +36,21 @@ def build_app(config: Config) -> Application:
     """The two deployments of a fitted config, bound: Ingress in front of Model."""
     deployment, server = config.deployment, config.server
     model = serve.deployment(
-        Replica,
         name="Model",
         num_replicas=deployment.num_replicas,
         # One batch is heard while the next gathers; with a single one ongoing, replicas would starve.
         max_ongoing_requests=2 * deployment.max_batch_size,
         ray_actor_options={"num_cpus": deployment.cpu_per_replica, "num_gpus": deployment.gpu_per_replica},
         graceful_shutdown_timeout_s=server.drain_timeout_s,
-    ).bind(config)
+    )(Replica)
     ingress = serve.deployment(
-        serve.ingress()(Ingress),
         name="Ingress",
         num_replicas=server.num_ingress,
         max_ongoing_requests=1000,
         ray_actor_options={"num_cpus": 1 if server.dedicated_cpu else 0},
         graceful_shutdown_timeout_s=server.drain_timeout_s,
-    )
-    return ingress.bind(config, model)
+    )(serve.ingress()(Ingress))
+    return ingress.bind(config, model.bind(config))
 
 
 def build(args: dict[str, Any]) -> Application:

@@ -8,8 +8,8 @@ other file or address is opened, and memory stays near that of the result.
 import io
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import chain, groupby
 from operator import itemgetter
 
@@ -70,6 +70,11 @@ BLOCK = 1 << 15  # samples mixed and resampled at a time
 SLACK_S = 0.5  # the index and the sound of a healthy file differ by less
 STREAMED = 0x7F00_0000  # bytes; a writer that cannot seek back claims this many, or more
 MIX = {"rematrix_maxval": "1"}  # weights that add up to one, so that a full-scale 5.1 mix does not clip
+UNWEIGHTED = (
+    "channels",
+    "ambisonic",
+    "binaural",
+)  # in names of layouts that FFmpeg cannot weigh, as "9 channels"
 MP3_STARTS = (b"ID3", b"\xff", b"APETAGEX")
 IFF = {b"RIFF": ("<4sI", b"data"), b"FORM": (">4sI", b"SSND")}  # chunk header; the chunk with the sound
 DECODERS = (  # by FFmpeg's names
@@ -107,7 +112,10 @@ def decode(data: bytes, max_seconds: float, accepted: tuple[str, ...] = (ANY,)) 
         reader = _Reader(source, container)
         if reader.promised > max_seconds + SLACK_S:
             raise _too_long(max_seconds)
-        pcm = _collected(_at_16k(_mono(reader.frames())), max_seconds)
+        try:
+            pcm = _collected(_at_16k(_mono(reader.frames())), max_seconds)
+        except av.FFmpegError as e:
+            raise BadAudio(f"the recording is damaged after {reader.heard:.1f} s") from e
     _check_whole(reader.heard, max(reader.promised, reader.heard * _claim(data)))
     return Audio(np.frombuffer(pcm, np.float32))
 
@@ -177,6 +185,9 @@ class _Reader:
         stream = next(iter(source.streams.audio), None)
         if stream is None:
             raise BadAudio(f"there is no sound in this {container.name} file: it has no audio stream")
+        if stream.codec_context is None:
+            raise BadAudio(f"the sound in this {container.name} file is coded in a way that cannot be read")
+        _forget_custom_layout(stream)
         self._source = source
         self._stream = stream
         unit = float(stream.time_base or 0)  # seconds
@@ -207,12 +218,21 @@ class _Reader:
                 yield frame
 
     def _packets(self) -> "Iterator[av.Packet[AudioStream]]":  # PyAV is generic in its stubs only
-        try:
+        with suppress(
+            IndexError
+        ):  # PyAV's, over a stream that appeared midway; this one's packets are out by then
             yield from self._source.demux(self._stream)
-        except av.FFmpegError as e:
-            raise BadAudio(f"the recording is damaged after {self.heard:.1f} s") from e
-        except IndexError:
-            pass  # PyAV trips over a stream that appeared midway, with all packets of this one handed out
+
+
+def _forget_custom_layout(stream: AudioStream) -> None:
+    """Keep the count of channels only, where a file places them as no layout with a name does.
+
+    PyAV 18.1 frees the map of such a layout twice, with every frame that has
+    one, and that kills the process. Setting the layout here drops the map.
+    """
+    layout = stream.codec_context.layout
+    if "(" in layout.name:  # as in "2 channels (FL+FL)"
+        stream.codec_context.layout = f"{layout.nb_channels} channels"
 
 
 def _check_shape(frame: av.AudioFrame) -> None:
@@ -223,29 +243,20 @@ def _check_shape(frame: av.AudioFrame) -> None:
 
 
 def _mono(frames: Iterable[av.AudioFrame]) -> Iterator[tuple[int, Samples]]:
-    """Mix to blocks of (sample rate, mono samples).
+    """Mix to blocks of (sample rate, mono samples), by FFmpeg's weights for the channel layout.
 
     Rate and layout may change on the way: chained Ogg, HE-AAC, broadcasts.
+    Where the file does not say which channel is which, all count alike: the
+    low-frequency channel of a guessed 5.1 would be dropped, and may be a speaker.
     """
     for (rate, _, layout), alike in groupby(frames, lambda f: (f.sample_rate, f.format.name, f.layout.name)):
-        mixer = av.AudioResampler(
-            "fltp", "mono" if _has_weights(layout) else layout, frame_size=BLOCK, options=MIX
-        )
+        target = layout if any(word in layout for word in UNWEIGHTED) else "mono"
+        mixer = av.AudioResampler("flt", target, frame_size=BLOCK, options=MIX)
         for frame in chain(alike, [None]):
             for mixed in mixer.resample(frame):
-                yield rate, _tamed(mixed.to_ndarray().mean(axis=0))
-
-
-@lru_cache(maxsize=64)
-def _has_weights(layout: str) -> bool:
-    """Whether FFmpeg knows how loud each channel of a layout is in mono; if not, all are alike."""
-    silence = av.AudioFrame("fltp", layout, samples=1)
-    silence.sample_rate = SAMPLE_RATE
-    try:
-        av.AudioResampler("fltp", "mono", options=MIX).resample(silence)
-    except av.FFmpegError:
-        return False
-    return True
+                # Interleaved: PyAV 18.1 misreads the planes of more than eight channels.
+                samples = np.asarray(mixed.to_ndarray(), np.float32).reshape(-1, mixed.layout.nb_channels)
+                yield rate, _tamed(samples[:, 0] if target == "mono" else samples.mean(axis=1))
 
 
 def _at_16k(blocks: Iterable[tuple[int, Samples]]) -> Iterator[Samples]:

@@ -19,7 +19,7 @@ from whisper_serve.engines import ENGINES
 from whisper_serve.errors import ConfigError
 from whisper_serve.filters import FILTERS
 from whisper_serve.types import VadOptions
-from whisper_serve.weights import NAMES
+from whisper_serve.weight_sources import NAMES
 
 ENV_PREFIX = "WHISPER_SERVE__"
 
@@ -40,30 +40,52 @@ class Section(BaseModel):
 
 
 class Server(Section):
-    host: str = Field("0.0.0.0", description="address the service listens on")
+    host: str = Field("0.0.0.0", description="address the service listens on")  # noqa: S104
     port: int = Field(8000, ge=1, le=65535, description="port the service listens on")
-    dedicated_cpu: bool = Field(True, description="reserve one whole CPU for the ingress (HTTP, decoding, speech detection)")
-    num_cpus: int | None = Field(None, ge=1, description="CPUs given to Ray on this machine; null: as many as it has")
+    dedicated_cpu: bool = Field(
+        True, description="reserve one whole CPU for the ingress (HTTP, decoding, speech detection)"
+    )
+    num_cpus: int | None = Field(
+        None, ge=1, description="CPUs given to Ray on this machine; null: as many as it has"
+    )
     num_ingress: int = Field(1, ge=1, description="ingress replicas")
-    max_upload_mb: float = Field(512, gt=0, description="largest request body accepted, in megabytes (1e6 bytes)")
+    max_upload_mb: float = Field(
+        512, gt=0, description="largest request body accepted, in megabytes (1e6 bytes)"
+    )
     max_audio_s: float = Field(4 * 3600, gt=0, description="longest recording accepted, in seconds")
-    max_parallel_windows: int = Field(32, ge=1, description="windows of one request that may be with the replicas at once")
+    max_parallel_windows: int = Field(
+        32, ge=1, description="windows of one request that may be with the replicas at once"
+    )
     drain_timeout_s: float = Field(60, ge=0, description="how long a stop waits for running requests")
     dashboard: bool = Field(True, description="start Ray's dashboard")
-    dashboard_host: str = Field("127.0.0.1", description="address of Ray's dashboard; anyone who reaches it can run code")
-    dashboard_port: int = Field(8265, ge=1, le=65535, description="port of Ray's dashboard; the next free one if it is taken")
+    dashboard_host: str = Field(
+        "127.0.0.1", description="address of Ray's dashboard; anyone who reaches it can run code"
+    )
+    dashboard_port: int = Field(
+        8265, ge=1, le=65535, description="port of Ray's dashboard; the next free one if it is taken"
+    )
 
 
 class Model(Section):
-    size: str = Field("base", description="a Whisper name (tiny ... large-v3, turbo, tiny.en ...) or a local path")
+    size: str = Field(
+        "base", description="a Whisper name (tiny ... large-v3, turbo, tiny.en ...) or a local path"
+    )
     device: Literal["auto", "cuda", "cpu"] = Field("auto", description="auto: a GPU where there is one")
     model_dir: Path = Field(Path("models"), description="where weights are kept")
     supported_formats: tuple[str, ...] = Field(
-        ("*",), description='file formats accepted, told by content, such as ".wav"; "*": all that can be decoded'
+        ("*",),
+        description='file formats accepted, told by content, such as ".wav"; "*": all that can be decoded',
     )
-    engine: str = Field("auto", description=f"auto, or one of: {', '.join(ENGINES)}; auto: ctranslate2 on a CPU, openai_whisper on a GPU")
-    compute_type: str = Field("auto", description="the engine's number type, such as int8, float16, float32; auto: its best")
-    context: Literal["adaptive", "full"] = Field("adaptive", description="encode what was said, or always 30 s")
+    engine: str = Field(
+        "auto",
+        description=f"auto, or one of: {', '.join(ENGINES)}; auto: ctranslate2 on a CPU, openai_whisper on a GPU",
+    )
+    compute_type: str = Field(
+        "auto", description="the engine's number type, such as int8, float16, float32; auto: its best"
+    )
+    context: Literal["adaptive", "full"] = Field(
+        "adaptive", description="encode what was said, or always 30 s"
+    )
 
     @model_validator(mode="after")
     def _known_size(self) -> "Model":
@@ -88,18 +110,30 @@ class Model(Section):
 
 class Deployment(Section):
     num_replicas: int = Field(2, ge=1, description="model replicas, each with the model in memory")
-    cpu_per_replica: float = Field(0.5, ge=0, description="CPUs Ray reserves for a model replica; it runs as many threads, at least one")
-    gpu_per_replica: float = Field(0.1, ge=0, description="share of a GPU for a model replica; counts only where the device is a GPU")
+    cpu_per_replica: float = Field(
+        0.5, ge=0, description="CPUs Ray reserves for a model replica; it runs as many threads, at least one"
+    )
+    gpu_per_replica: float = Field(
+        0.1, ge=0, description="share of a GPU for a model replica; counts only where the device is a GPU"
+    )
     max_batch_size: int = Field(8, ge=1, le=256, description="windows a replica hears in one pass")
     batch_wait_timeout_s: float = Field(0.005, ge=0, description="longest wait for a fuller batch")
-    max_retries: int = Field(3, ge=0, description="replicas a window is tried on again when one dies under it")
+    max_retries: int = Field(
+        3, ge=0, description="replicas a window is tried on again when one dies under it"
+    )
 
 
 class Vad(Section):
-    method: Literal["silero", "energy", "off"] = Field(VadOptions().method, description="how speech is told from the rest")
-    threshold: float = Field(VadOptions().threshold, gt=0, lt=1, description="speech probability at which speech begins")
+    method: Literal["silero", "energy", "off"] = Field(
+        VadOptions().method, description="how speech is told from the rest"
+    )
+    threshold: float = Field(
+        VadOptions().threshold, gt=0, lt=1, description="speech probability at which speech begins"
+    )
     min_speech_s: float = Field(VadOptions().min_speech_s, ge=0, description="shorter sounds are not speech")
-    min_silence_s: float = Field(VadOptions().min_silence_s, ge=0, description="shorter pauses do not end speech")
+    min_silence_s: float = Field(
+        VadOptions().min_silence_s, ge=0, description="shorter pauses do not end speech"
+    )
     padding_s: float = Field(VadOptions().padding_s, ge=0, le=5, description="kept on either side of speech")
 
     def options(self) -> VadOptions:
@@ -108,11 +142,17 @@ class Vad(Section):
 
 class Quality(Section):
     temperatures: tuple[float, ...] = Field(
-        (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), min_length=1, description="tried in order while a window's text looks wrong"
+        (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
+        min_length=1,
+        description="tried in order while a window's text looks wrong",
     )
-    compression_ratio_threshold: float = Field(2.4, gt=0, description="text that compresses better repeats itself: try warmer")
+    compression_ratio_threshold: float = Field(
+        2.4, gt=0, description="text that compresses better repeats itself: try warmer"
+    )
     logprob_threshold: float = Field(-1.0, le=0, description="mean log-probability below which to try warmer")
-    no_speech_threshold: float = Field(0.6, ge=0, le=1, description="no-speech probability above which unlikely text is silence")
+    no_speech_threshold: float = Field(
+        0.6, ge=0, le=1, description="no-speech probability above which unlikely text is silence"
+    )
     filters: tuple[str, ...] = Field(tuple(FILTERS), description="filters against invented words, in order")
 
     @field_validator("filters")
@@ -122,9 +162,12 @@ class Quality(Section):
 
 
 class Logging(Section):
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO", description="least level logged")
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        "INFO", description="least level logged"
+    )
     format: str = Field(
-        "%(asctime)s - %(name)s - %(levelname)s - %(message)s", description="the fields of each JSON line, as %(field)s"
+        "%(asctime)s - %(name)s - %(levelname)s - %(message)s",
+        description="the fields of each JSON line, as %(field)s",
     )
     file: str | None = Field("whisper_service.log", description="log file; null: standard error only")
     max_mb: float = Field(50, gt=0, description="size at which the file is rotated")
@@ -133,7 +176,7 @@ class Logging(Section):
 
 class Config(BaseSettings):
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, case_sensitive=False
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, env_parse_none_str="null"
     )
 
     server: Server = Server()

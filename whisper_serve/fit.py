@@ -24,7 +24,9 @@ def fit(config: Config, machine: Machine) -> Config:
         deployment=config.deployment.model_copy(update={"gpu_per_replica": gpus}),
         vad=config.vad,
         quality=config.quality,
-        logging=config.logging.model_copy(update={"file": config.logging.file and str(Path(config.logging.file).resolve())}),
+        logging=config.logging.model_copy(
+            update={"file": config.logging.file and str(Path(config.logging.file).resolve())}
+        ),
     )
     check(fitted, machine)
     return fitted

@@ -127,7 +127,7 @@ CODES = {name: code for code, name in LANGUAGES.items()} | ALIASES
 
 
 def language_code(given: str) -> str | None:
-    """"en", "EN", "english" or "en-US" -> "en"; None where Whisper has no such language."""
+    """ "en", "EN", "english" or "en-US" -> "en"; None where Whisper has no such language."""
     name = given.strip().lower()
     if name in CODES:
         return CODES[name]

@@ -3,6 +3,7 @@
 What cannot work is said in one sentence before Ray starts (StartError).
 """
 
+import logging
 import os
 import signal
 import socket
@@ -51,10 +52,7 @@ def run(config: Config, detach: bool = False) -> None:
         print("whisper_serve is stopping: running requests finish first", flush=True)
         serve.delete(APP)  # drains; serve.shutdown alone would cut running requests
     finally:
-        if not joins:
-            with suppress(Exception):  # it may be gone already; ray.shutdown ends all processes anyway
-                serve.shutdown()
-        ray.shutdown()
+        ray.shutdown()  # ends every process of a Ray of our own, Serve's too
 
 
 def check_port(host: str, port: int) -> None:
@@ -64,7 +62,9 @@ def check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as e:
-            raise ConfigError(f"cannot listen on {host}:{port}: {e.strerror}; set server.port to a free one") from e
+            raise ConfigError(
+                f"cannot listen on {host}:{port}: {e.strerror}; set server.port to a free one"
+            ) from e
 
 
 def fetch_weights(config: Config) -> None:
@@ -99,8 +99,11 @@ class Bar:
 def start_ray(config: Config, joins: bool) -> str | None:
     """Start or join Ray; return its dashboard's URL, where there is one."""
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # it would fold log lines of different requests
+    os.environ.setdefault("RAY_COLOR_PREFIX", "0")
+    for name in ("ray", "ray.serve"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     if joins:
-        context = ray.init(logging_level="WARNING")
+        context = ray.init(logging_level=logging.ERROR)
     else:
         server = config.server
         context = ray.init(
@@ -108,8 +111,10 @@ def start_ray(config: Config, joins: bool) -> str | None:
             num_cpus=server.num_cpus,
             include_dashboard=server.dashboard,
             dashboard_host=server.dashboard_host,
-            dashboard_port=free_port(server.dashboard_host, server.dashboard_port) if server.dashboard else None,
-            logging_level="WARNING",
+            dashboard_port=free_port(server.dashboard_host, server.dashboard_port)
+            if server.dashboard
+            else None,
+            logging_level=logging.ERROR,
         )
     return context.dashboard_url
 
@@ -125,7 +130,7 @@ def free_port(host: str, port: int) -> int:
 
 def the_cluster() -> Machine:
     """What Ray's nodes have together; CPUs are those of the largest, where one replica must fit."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes: list[dict[str, float]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return Machine(
         cpus=max((node.get("CPU", 0.0) for node in nodes), default=0.0),
         gpus=sum(node.get("GPU", 0.0) for node in nodes),
@@ -147,7 +152,12 @@ def deploy(config: Config, joins: bool) -> None:
         raise StartError(f"the service could not be deployed: {e}") from e
 
 
+def is_any(host: str) -> bool:
+    """Whether it stands for every address of the machine."""
+    return host in ("", "::") or not host.strip("0.")
+
+
 def ready_line(config: Config, dashboard: str | None) -> str:
-    host = "localhost" if config.server.host in ("0.0.0.0", "::") else config.server.host
+    host = "localhost" if is_any(config.server.host) else config.server.host
     line = f"whisper_serve is ready: http://{host}:{config.server.port}"
     return f"{line}  Ray dashboard: http://{dashboard}" if dashboard else line

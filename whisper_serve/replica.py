@@ -34,7 +34,9 @@ class Replica:
         self.engine = load_engine(config.model.engine, engine_settings(config))
         self.hear.set_max_batch_size(config.deployment.max_batch_size)  # type: ignore[attr-defined]
         self.hear.set_batch_wait_timeout_s(config.deployment.batch_wait_timeout_s)  # type: ignore[attr-defined]
-        self.log.info("model loaded", extra={"model": config.model.size, "seconds": time.perf_counter() - began})
+        self.log.info(
+            "model loaded", extra={"model": config.model.size, "seconds": time.perf_counter() - began}
+        )
 
     @serve.batch
     async def hear(self, windows: list[Window]) -> list[Outcome]:

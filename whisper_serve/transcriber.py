@@ -13,7 +13,18 @@ from whisper_serve import filters, vad
 from whisper_serve.audio import decode
 from whisper_serve.config import Config
 from whisper_serve.errors import ModelFailed
-from whisper_serve.types import SAMPLE_RATE, Audio, Dropped, Heard, Hole, Options, Segment, Timings, Transcript, Window
+from whisper_serve.types import (
+    SAMPLE_RATE,
+    Audio,
+    Dropped,
+    Heard,
+    Hole,
+    Options,
+    Segment,
+    Timings,
+    Transcript,
+    Window,
+)
 
 Infer = Callable[[Window], Awaitable[Heard]]
 

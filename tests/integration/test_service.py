@@ -19,8 +19,12 @@ FAKE = {"MODEL__ENGINE": "fake", "VAD__METHOD": "off", "QUALITY__FILTERS": "[]"}
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     log = tmp_path_factory.mktemp("logs") / "service.log"
-    settings = FAKE | {"LOGGING__FILE": str(log), "DEPLOYMENT__BATCH_WAIT_TIMEOUT_S": "0.2", "SERVER__MAX_UPLOAD_MB": "1"}
-    with started(**settings) as running:
+    settings = FAKE | {
+        "LOGGING__FILE": str(log),
+        "DEPLOYMENT__BATCH_WAIT_TIMEOUT_S": "0.2",
+        "SERVER__MAX_UPLOAD_MB": "1",
+    }
+    with started(settings) as running:
         yield running.wait_until_ready()
 
 
@@ -78,7 +82,7 @@ def test_a_port_that_is_taken_is_one_sentence_and_exit_code_2() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
-        with started(port=other.getsockname()[1], **FAKE) as running:
+        with started(FAKE | {"SERVER__PORT": str(other.getsockname()[1])}) as running:
             assert running.wait() == 2
     assert "Address already in use" in running.output
     assert len(running.lines) == 1, running.output
@@ -93,7 +97,7 @@ def test_a_port_that_is_taken_is_one_sentence_and_exit_code_2() -> None:
     ],
 )
 def test_a_config_that_cannot_be_is_one_sentence_and_exit_code_2(name: str, value: str, said: str) -> None:
-    with started(**(FAKE | {name: value})) as running:
+    with started(FAKE | {name: value}) as running:
         assert running.wait() == 2
     assert said in running.output
     assert len(running.lines) == 1, running.output
@@ -101,7 +105,7 @@ def test_a_config_that_cannot_be_is_one_sentence_and_exit_code_2(name: str, valu
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_answers_what_is_running_and_leaves_no_process(number: int, tmp_path: Path) -> None:
-    with started(**FAKE) as running, ThreadPoolExecutor(1) as pool:
+    with started(FAKE) as running, ThreadPoolExecutor(1) as pool:
         running.wait_until_ready()
         answer = pool.submit(post, running, prompt=f"slow 4 {tmp_path / 'begun'}")
         wait_until((tmp_path / "begun").exists)

@@ -1,6 +1,7 @@
 """The seed dialect over ASGI, with the fake engine behind it."""
 
 import re
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -13,7 +14,9 @@ pytestmark = pytest.mark.anyio
 SEED_FIELDS = {"success", "text", "latency", "word_count", "gpu_memory", "error"}
 
 
-async def post(client: httpx.AsyncClient, data: bytes, name: str = "clip.wav", **fields: str) -> httpx.Response:
+async def post(
+    client: httpx.AsyncClient, data: bytes, name: str = "clip.wav", **fields: str
+) -> httpx.Response:
     return await client.post("/transcribe", files={"audio_file": (name, data)}, data=fields)
 
 
@@ -96,7 +99,9 @@ async def test_a_model_failure_is_500_in_the_seed_s_shape(client: httpx.AsyncCli
     assert answer.headers["x-should-retry"] == "false"
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("GET", "/transcribe", 405)])
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/nowhere", 404), ("GET", "/transcribe", 405)]
+)
 async def test_a_wrong_path_or_method_is_answered_in_the_same_shape(
     client: httpx.AsyncClient, method: str, path: str, status: int
 ) -> None:
@@ -130,7 +135,7 @@ class TestSmallLimits:
         assert "0.1 MB" in answer.json()["error"]
 
     async def test_bytes_are_counted_where_no_length_is_sent(self, client: httpx.AsyncClient) -> None:
-        async def endless():  # type: ignore[no-untyped-def]
+        async def endless() -> AsyncIterator[bytes]:
             yield b'--x\r\ncontent-disposition: form-data; name="audio_file"; filename="a"\r\n\r\n'
             for _ in range(1000):
                 yield bytes(10_000)

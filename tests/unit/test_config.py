@@ -118,7 +118,7 @@ def test_auto_takes_the_gpu_where_there_is_one(tmp_path: Path) -> None:
 
 def test_more_gpu_than_there_is_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, {"deployment": {"num_replicas": 4, "gpu_per_replica": 0.5}})
-    with pytest.raises(ConfigError, match="4 replicas of 0.5 GPUs need 2"):
+    with pytest.raises(ConfigError, match=r"4 replicas of 0\.5 GPUs need 2"):
         fit(load_config(path), Machine(cpus=16, gpus=1))
 
 

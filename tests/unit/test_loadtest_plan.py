@@ -15,7 +15,9 @@ from loadtest.shapes import SHAPES, arrivals, stages
 CLIPS = [Clip(f"/speech/{n}.flac", f"words {n}", float(n)) for n in range(1, 29)]
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "http://localhost:1", "http://[::1]:1", "http://127.9.9.9"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8000", "http://localhost:1", "http://[::1]:1", "http://127.9.9.9"]
+)
 def test_this_machine_may_be_loaded(url: str) -> None:
     assert allowed(url + "/", {}) == url
 
@@ -103,7 +105,10 @@ def write_clips(folder: Path) -> None:
 
 def test_clips_are_those_whose_words_the_manifest_tells(tmp_path: Path) -> None:
     write_clips(tmp_path)
-    assert [(c.name, c.text, c.seconds) for c in load_clips(tmp_path)] == [("a.wav", "one", 1.0), ("b.wav", "two", 2.5)]
+    assert [(c.name, c.text, c.seconds) for c in load_clips(tmp_path)] == [
+        ("a.wav", "one", 1.0),
+        ("b.wav", "two", 2.5),
+    ]
 
 
 def test_a_manifest_beside_a_folder_serves_it(tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ WINDOW = Window("4", 4, 10.0, 20.0, client_cpu=0.1)
 NOW = "2026-01-02T03:04:05+00:00"
 
 
-def sample(started: float, latency_s: float, outcome: Outcome = "ok", told_to_wait_s: float | None = None) -> Sample:
+def sample(
+    started: float, latency_s: float, outcome: Outcome = "ok", told_to_wait_s: float | None = None
+) -> Sample:
     detail = "" if outcome in ("ok", "refused") else f"{outcome} <b>&"
     return Sample(started, latency_s, outcome, "a.flac", 5.0, detail, told_to_wait_s, queue_s=latency_s / 2)
 
@@ -39,7 +41,9 @@ def test_latency_counts_requests_that_began_in_the_window_however_late_they_ende
 
 
 def test_throughput_counts_answers_that_ended_in_the_window() -> None:
-    line = line_of(WINDOW, [sample(5.0, 6.0), sample(12.0, 1.0), sample(19.0, 2.0), sample(13.0, 1.0, "wrong")])
+    line = line_of(
+        WINDOW, [sample(5.0, 6.0), sample(12.0, 1.0), sample(19.0, 2.0), sample(13.0, 1.0, "wrong")]
+    )
     assert (line.answers_per_s, line.audio_per_s) == (0.2, 1.0)
 
 
@@ -68,7 +72,9 @@ def test_requests_without_an_answer_are_seen_until_they_are_closed() -> None:
 
 def report(taken: str = NOW, slower: float = 1.0, model: str = "tiny.en", count: int = 40) -> Report:
     windows = tuple(Window(str(n), n, n * 100.0, n * 100.0 + 10, 0.2) for n in (4, 8, 16))
-    samples = [sample(w.start + i / 5, slower * w.load * (1 + i / count) / 4) for w in windows for i in range(count)]
+    samples = [
+        sample(w.start + i / 5, slower * w.load * (1 + i / count) / 4) for w in windows for i in range(count)
+    ]
     samples.append(sample(windows[0].start, 1.0, "wrong"))
     run = Run(windows, tuple(samples), rest_s=0.2, left_out=("hard.flac",))
     setting = Setting("transcribe", "ladder", "mixed", "0a1b2c3d", {"model": {"size": model}}, {})

@@ -29,7 +29,9 @@ CLIP = Clip("/speech/jfk.flac", "And so, my fellow Americans", 11.0)
         ("a b c d e", "b c d e a", 0.4),
     ],
 )
-def test_word_error_rate_counts_edits_per_word_of_the_reference(reference: str, heard: str, rate: float) -> None:
+def test_word_error_rate_counts_edits_per_word_of_the_reference(
+    reference: str, heard: str, rate: float
+) -> None:
     assert word_error_rate(reference, heard) == pytest.approx(rate)
 
 
@@ -73,7 +75,13 @@ def test_a_broken_answer_is_an_error(given: Answer) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"<html>", b"[]", b"{}", b'{"success": false, "text": "a", "error": "no"}', b'{"success": true, "text": null}'],
+    [
+        b"<html>",
+        b"[]",
+        b"{}",
+        b'{"success": false, "text": "a", "error": "no"}',
+        b'{"success": true, "text": null}',
+    ],
 )
 def test_a_seed_answer_without_success_and_text_is_refused(body: bytes) -> None:
     with pytest.raises(BadAnswer):
@@ -119,5 +127,10 @@ def test_the_body_holds_the_clip_and_the_dialects_fields(tmp_path_factory: pytes
     path.write_bytes(b"RIFFsound")
     body = body_of(PROTOCOLS["sse"], Clip(str(path), "", 1.0))
     assert body.content_type.startswith("multipart/form-data; boundary=")
-    for part in (b'name="stream"\r\n\r\ntrue', b'name="model"', b'name="file"; filename="a.wav"', b"RIFFsound"):
+    for part in (
+        b'name="stream"\r\n\r\ntrue',
+        b'name="model"',
+        b'name="file"; filename="a.wav"',
+        b"RIFFsound",
+    ):
         assert part in body.data

@@ -16,9 +16,13 @@ def create_api(service: Service, behind_proxy: bool = False) -> FastAPI:
 
     behind_proxy: Ray Serve's, which names requests by itself.
     """
-    api = FastAPI(title="whisper_serve", summary="Speech to text: Whisper, served by Ray Serve.", version=__version__)
+    api = FastAPI(
+        title="whisper_serve", summary="Speech to text: Whisper, served by Ray Serve.", version=__version__
+    )
     api.state.service = service
-    api.add_middleware(Passage, max_body_bytes=int(service.config.server.max_upload_mb * 1e6), answers_id=not behind_proxy)
+    api.add_middleware(
+        Passage, max_body_bytes=int(service.config.server.max_upload_mb * 1e6), answers_id=not behind_proxy
+    )
     api.add_exception_handler(TranscriptionError, errors.failed)
     api.add_exception_handler(RequestValidationError, errors.malformed)
     api.add_exception_handler(HTTPException, errors.refused)

@@ -55,7 +55,9 @@ async def broken(request: Request, error: Exception) -> JSONResponse:
     return answer(request, 500, "the service failed; its log has the request id", NO_RETRY)
 
 
-def answer(request: Request, status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+def answer(
+    request: Request, status: int, message: str, headers: dict[str, str] | None = None
+) -> JSONResponse:
     body = next(body for prefix, body in BODIES if request.url.path.startswith(prefix))
     return JSONResponse(body(request, message), status, headers)
 

@@ -18,7 +18,9 @@ def blank_is_absent(value: object) -> object:
 Blank = BeforeValidator(blank_is_absent)
 
 LanguageField = Annotated[
-    str | None, Blank, Form(description="the language spoken, as ISO 639-1 code or English name; absent: detected")
+    str | None,
+    Blank,
+    Form(description="the language spoken, as ISO 639-1 code or English name; absent: detected"),
 ]
 PromptField = Annotated[
     str | None, Blank, Form(description="words the recording is likely to hold, or the text before it")
@@ -27,7 +29,11 @@ HotwordsField = Annotated[str | None, Blank, Form(description="names and terms t
 TemperatureField = Annotated[
     float | None,
     Blank,
-    Form(ge=0, le=1, description="0: the likeliest words, and warmer tries where they look wrong; above: sampled at it"),
+    Form(
+        ge=0,
+        le=1,
+        description="0: the likeliest words, and warmer tries where they look wrong; above: sampled at it",
+    ),
 ]
 
 
@@ -37,7 +43,9 @@ def spoken(language: str | None) -> str | None:
         return None
     code = language_code(language)
     if code is None:
-        raise BadRequest(f"language {language!r} is not one that Whisper knows; give a code such as en, de or ja")
+        raise BadRequest(
+            f"language {language!r} is not one that Whisper knows; give a code such as en, de or ja"
+        )
     return code
 
 

@@ -14,5 +14,7 @@ def measured(request: Request, transcript: Transcript) -> dict[str, str]:
         "queue_ms": f"{took.queue_s * 1000:.1f}",
         "inference_ms": f"{took.inference_s * 1000:.1f}",
     }
-    request.state.log = {name: float(value) for name, value in figures.items()} | {"windows": transcript.windows}
+    request.state.log = {name: float(value) for name, value in figures.items()} | {
+        "windows": transcript.windows
+    }
     return {f"x-{name.replace('_', '-')}": value for name, value in figures.items()}

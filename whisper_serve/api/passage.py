@@ -65,7 +65,9 @@ class Passage:
             message = await receive()
             read += len(message.get("body", b""))
             if read > self.max_body_bytes:
-                raise HTTPException(413, f"the upload is larger than {self.max_body_bytes / 1e6:g} MB, the limit")
+                raise HTTPException(
+                    413, f"the upload is larger than {self.max_body_bytes / 1e6:g} MB, the limit"
+                )
             return message
 
         return receiving

@@ -7,7 +7,15 @@ from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from pydantic import BaseModel, Field
 
 from whisper_serve.api.deps import ServiceDep
-from whisper_serve.api.forms import Blank, HotwordsField, LanguageField, PromptField, TemperatureField, spoken, vad_options
+from whisper_serve.api.forms import (
+    Blank,
+    HotwordsField,
+    LanguageField,
+    PromptField,
+    TemperatureField,
+    spoken,
+    vad_options,
+)
 from whisper_serve.api.measures import measured
 from whisper_serve.types import Options, Segment, Task, Transcript
 
@@ -55,15 +63,21 @@ async def transcribe(
     request: Request,
     response: Response,
     service: ServiceDep,
-    audio_file: Annotated[UploadFile, File(description="a recording, or a video with sound, in any common format")],
+    audio_file: Annotated[
+        UploadFile, File(description="a recording, or a video with sound, in any common format")
+    ],
     language: LanguageField = None,
     task: Annotated[Task, Form(description="translate: into English")] = "transcribe",
     prompt: PromptField = None,
     hotwords: HotwordsField = None,
     temperature: TemperatureField = None,
-    word_timestamps: Annotated[bool | None, Blank, Form(description="answer segments and words with their times")] = None,
+    word_timestamps: Annotated[
+        bool | None, Blank, Form(description="answer segments and words with their times")
+    ] = None,
     vad: Annotated[bool | None, Blank, Form(description="false: hear silences too")] = None,
-    use_parallel: Annotated[bool | None, Blank, Form(description="false: one stretch of the recording at a time")] = None,
+    use_parallel: Annotated[
+        bool | None, Blank, Form(description="false: one stretch of the recording at a time")
+    ] = None,
 ) -> Transcribed:
     """Transcribe a recording."""
     options = Options(
@@ -90,7 +104,11 @@ def as_answer(transcript: Transcript, latency: float, with_words: bool) -> Trans
         gpu_memory=round(transcript.gpu_memory_gb, 3),
         error=None,
     )
-    return answer.model_copy(update={"segments": [as_segment(s) for s in transcript.segments]}) if with_words else answer
+    return (
+        answer.model_copy(update={"segments": [as_segment(s) for s in transcript.segments]})
+        if with_words
+        else answer
+    )
 
 
 def as_segment(segment: Segment) -> SpokenSegment:
@@ -99,7 +117,12 @@ def as_segment(segment: Segment) -> SpokenSegment:
         end=round(segment.end, 3),
         text=segment.text.strip(),
         words=[
-            SpokenWord(word=w.text.strip(), start=round(w.start, 3), end=round(w.end, 3), probability=round(w.probability, 3))
+            SpokenWord(
+                word=w.text.strip(),
+                start=round(w.start, 3),
+                end=round(w.end, 3),
+                probability=round(w.probability, 3),
+            )
             for w in segment.words
         ],
     )
