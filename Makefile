@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check unit lint load clean help
+.PHONY: run test check unit lint load docs clean help
 
 run: .venv/run  ## set up, fetch and verify the weights, serve (CONFIG=my.json)
 	@exec $(BIN)/python main.py --config $(CONFIG)
@@ -49,3 +49,6 @@ help:  ## this list
 	@echo "installing requirements-dev.txt into .venv"
 	@$(PIP) -r requirements-dev.txt
 	@touch $@
+
+docs: .venv/run  ## write the generated tables into README.md
+	$(BIN)/python -m docs.tables

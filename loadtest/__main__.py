@@ -18,7 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from loadtest.clips import MIXES, default_clips, digest, load_clips, mixed
+from loadtest.answers import MAX_WER
+from loadtest.clips import COUNT, MIXES, default_clips, digest, load_clips, mixed
 from loadtest.errors import CannotRun
 from loadtest.machine import Setting, commit, configured, machine
 from loadtest.page import as_html
@@ -47,8 +48,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--warmup", type=float, default=5.0, help="seconds before that, which are not counted")
     p.add_argument("--mix", choices=MIXES, default="mixed", help="lengths of the clips")
     p.add_argument("--clips", type=Path, help="folder of recordings with a manifest.jsonl (path, transcript)")
-    p.add_argument("--clip-count", type=int, default=32, help="clips to use, evenly over their lengths")
-    p.add_argument("--max-wer", type=float, default=0.35, help="an answer with more wrong words is a failure")
+    p.add_argument("--clip-count", type=int, default=COUNT, help="clips to use, evenly over their lengths")
+    p.add_argument(
+        "--max-wer", type=float, default=MAX_WER, help="an answer with more wrong words is a failure"
+    )
     p.add_argument("--seed", type=int, default=0, help="of the clips' order and the arrivals")
     p.add_argument("--out", type=Path, default=ROOT / "loadtest/results", help="folder of the reports")
     return p

@@ -16,6 +16,7 @@ MANIFEST = "manifest.jsonl"  # one JSON object a line: path, transcript, and dur
 ROOT = Path(__file__).parents[1]
 SPEECH = Path(os.environ.get("WHISPER_SERVE_SPEECH", ROOT / "../shared/speech"))
 DEFAULT = SPEECH / "librispeech-test-clean"
+COUNT = 32  # clips of a run: few enough to ask each once before it
 
 MIXES = {  # seconds of the clips that are taken: at least, at most
     "short": (0.0, 5.0),

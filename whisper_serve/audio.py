@@ -1,8 +1,8 @@
 """Bytes of any container in, Audio out: 16 kHz, mono, float32, and no longer than it may be.
 
-To take another container, add its row to CONTAINERS. Everything is read by
-the FFmpeg libraries inside PyAV, block by block: no program is started, no
-other file or address is opened, and memory stays near that of the result.
+To take another container, add its row to CONTAINERS. All are read by the
+FFmpeg libraries inside PyAV, block by block: no program is started, no other
+file or address is opened, and memory stays near that of the result.
 """
 
 import io
@@ -40,7 +40,6 @@ CONTAINERS = {  # by FFmpeg's names
     "ac3": Container("AC-3", (".ac3",)),
     "aiff": Container("AIFF", (".aiff", ".aif", ".aifc")),
     "amr": Container("AMR", (".amr",)),
-    "ape": Container("Monkey's", (".ape",), exact=True),
     "asf": Container("Windows Media", (".wma", ".wmv", ".asf")),
     "au": Container("AU", (".au", ".snd"), exact=True),
     "avi": Container("AVI", (".avi",)),
@@ -49,7 +48,7 @@ CONTAINERS = {  # by FFmpeg's names
     "flac": Container("FLAC", (".flac",), exact=True),
     "flv": Container("Flash", (".flv",)),
     "gsm": Container("GSM", (".gsm",)),
-    "matroska,webm": Container("WebM", (".webm", ".weba", ".mkv", ".mka")),
+    "matroska,webm": Container("WebM or Matroska", (".webm", ".weba", ".mkv", ".mka")),
     "mov,mp4,m4a,3gp,3g2,mj2": Container("MP4", (".mp4", ".m4a", ".m4b", ".m4v", ".mov", ".3gp"), exact=True),
     "mp3": Container("MP3", (".mp3", ".mpga", ".mpeg", ".mp2")),
     "mpeg": Container("MPEG", (".mpeg", ".mpg", ".vob")),
@@ -70,15 +69,11 @@ BLOCK = 1 << 15  # samples mixed and resampled at a time
 SLACK_S = 0.5  # the index and the sound of a healthy file differ by less
 STREAMED = 0x7F00_0000  # bytes; a writer that cannot seek back claims this many, or more
 MIX = {"rematrix_maxval": "1"}  # weights that add up to one, so that a full-scale 5.1 mix does not clip
-UNWEIGHTED = (
-    "channels",
-    "ambisonic",
-    "binaural",
-)  # in names of layouts that FFmpeg cannot weigh, as "9 channels"
+UNWEIGHTED = ("channels", "ambisonic", "binaural")  # in names of layouts FFmpeg cannot mix, as "9 channels"
 MP3_STARTS = (b"ID3", b"\xff", b"APETAGEX")
 IFF = {b"RIFF": ("<4sI", b"data"), b"FORM": (">4sI", b"SSND")}  # chunk header; the chunk with the sound
 DECODERS = (  # by FFmpeg's names
-    "aac,aac_latm,ac3,alac,amrnb,amrwb,ape,dca,eac3,flac,g722,g726,g729,gsm,gsm_ms,ilbc,mlp,"
+    "aac,aac_latm,ac3,alac,amrnb,amrwb,dca,eac3,flac,g722,g726,g729,gsm,gsm_ms,ilbc,mlp,"
     "mp1float,mp2float,mp3float,mp3on4float,nellymoser,opus,s302m,speex,truehd,tta,vorbis,wavpack,"
     "wmalossless,wmapro,wmav1,wmav2,wmavoice,"
 ) + ",".join(name for name in sorted(av.codecs_available) if name.startswith(("pcm_", "adpcm_")))
@@ -117,7 +112,9 @@ def decode(data: bytes, max_seconds: float, accepted: tuple[str, ...] = (ANY,)) 
         except av.FFmpegError as e:
             raise BadAudio(f"the recording is damaged after {reader.heard:.1f} s") from e
     _check_whole(reader.heard, max(reader.promised, reader.heard * _claim(data)))
-    return Audio(np.frombuffer(pcm, np.float32))
+    return Audio(
+        np.frombuffer(pcm or bytearray(4), np.float32)
+    )  # a sample at 44.1 kHz is a third of one here
 
 
 def from_pcm(data: bytes) -> Audio:
@@ -137,7 +134,9 @@ def _opened(data: bytes) -> InputContainer:
     except av.FFmpegError as e:
         if data[8:12] == b"WAVE":
             raise BadAudio("no sound in this file: its WAV header is damaged, or nothing follows it") from e
-        raise BadAudio("this is no audio or video file that can be read, or its beginning is damaged") from e
+        raise BadAudio(
+            "this is no audio or video that can be read: something else, or damaged, or cut short"
+        ) from e
 
 
 def _check_accepted(container: Container, accepted: tuple[str, ...]) -> None:
@@ -165,7 +164,9 @@ def _claim(data: bytes) -> float:
     FFmpeg keeps quiet about it. A claim of zero or of two gigabytes is none:
     it was written before the sound, to a pipe.
     """
-    header, sound = IFF.get(data[:4], ("<4sI", b"data"))
+    if data[:4] not in IFF:
+        return 1.0
+    header, sound = IFF[data[:4]]
     at = 12
     for _ in range(64):  # no healthy file has more chunks before its sound
         if at + 8 >= len(data):
@@ -218,9 +219,8 @@ class _Reader:
                 yield frame
 
     def _packets(self) -> "Iterator[av.Packet[AudioStream]]":  # PyAV is generic in its stubs only
-        with suppress(
-            IndexError
-        ):  # PyAV's, over a stream that appeared midway; this one's packets are out by then
+        # PyAV 18.1 trips over a stream that appeared midway, once all packets are out.
+        with suppress(IndexError):
             yield from self._source.demux(self._stream)
 
 
@@ -255,8 +255,10 @@ def _mono(frames: Iterable[av.AudioFrame]) -> Iterator[tuple[int, Samples]]:
         for frame in chain(alike, [None]):
             for mixed in mixer.resample(frame):
                 # Interleaved: PyAV 18.1 misreads the planes of more than eight channels.
-                samples = np.asarray(mixed.to_ndarray(), np.float32).reshape(-1, mixed.layout.nb_channels)
-                yield rate, _tamed(samples[:, 0] if target == "mono" else samples.mean(axis=1))
+                samples = _tamed(np.asarray(mixed.to_ndarray(), np.float32)).reshape(
+                    -1, mixed.layout.nb_channels
+                )
+                yield rate, samples[:, 0] if target == "mono" else samples.mean(axis=1)
 
 
 def _at_16k(blocks: Iterable[tuple[int, Samples]]) -> Iterator[Samples]:

@@ -71,6 +71,11 @@ class Transcriber:
         recording = await self.open(data, options)
         return collect(recording, [step async for step in self.steps(recording)])
 
+    async def detect(self, data: bytes) -> Heard | None:
+        """What language the first speech is in; None where nobody speaks."""
+        recording = await self.open(data, Options())
+        return await self.infer(recording.windows[0]) if recording.windows else None
+
     async def open(self, data: bytes, options: Options) -> Recording:
         """Decode and cut. What is wrong with the bytes is raised here, before a byte is answered."""
         began = time.perf_counter()

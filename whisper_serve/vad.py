@@ -59,12 +59,14 @@ def windows(audio: Audio, options: VadOptions, window_s: float = WINDOW_S) -> li
     They never overlap, and are cut at pauses; inside speech that has none, at its
     quietest point. Empty where nobody speaks. Needs memory for one block beside the audio.
     """
-    scores = score(audio.samples, METHODS[options.method]())
+    return cut(audio.samples, score(audio.samples, METHODS[options.method]()), options, window_s)
+
+
+def cut(samples: Samples, scores: Scores, options: VadOptions, window_s: float = WINDOW_S) -> list[Span]:
+    """The windows of a recording whose frames have been scored."""
     longest = int(window_s * SAMPLE_RATE)
-    pieces: list[Span] = []
-    for span in _pad(speech(scores, options, len(audio.samples)), options, len(audio.samples)):
-        pieces += _split(span, longest, audio.samples, scores)
-    return _pack(pieces, longest)
+    spans = _pad(speech(scores, options, len(samples)), options, len(samples))
+    return _pack([piece for span in spans for piece in _split(span, longest, samples, scores)], longest)
 
 
 def score(samples: Samples, scorer: Scorer) -> Scores:
@@ -165,29 +167,14 @@ def _quietest(span: Span, samples: Samples, scores: Scores) -> int:
 def _pack(pieces: list[Span], longest: int) -> list[Span]:
     """Join neighbours, pauses included, into windows no longer than `longest`."""
     packed: list[Span] = []
-    run: list[Span] = []  # the pieces of the window being filled
     for piece in pieces:
-        if run and piece.start - run[-1].end > PAUSE_S * SAMPLE_RATE:
-            packed.append(Span(run[0].start, run[-1].end))
-            run = []
-        run.append(piece)
-        if piece.end - run[0].start > longest:
-            at = _widest_pause(run, longest)
-            packed.append(Span(run[0].start, run[at - 1].end))
-            run = run[at:]
-    return [*packed, Span(run[0].start, run[-1].end)] if run else packed
-
-
-def _widest_pause(run: list[Span], longest: int) -> int:
-    """Where to break a run that has just grown too long: the index of the piece to begin anew with.
-
-    The longest pause near the end is most likely a full stop. What follows it must fit one window.
-    """
-    near = run[0].start + longest * (1 - CUT_SHARE)
-    fit = [
-        at for at in range(1, len(run)) if run[at].start >= near and run[-1].end - run[at].start <= longest
-    ]
-    return max(fit, key=lambda at: run[at].start - run[at - 1].end, default=len(run) - 1)
+        last = packed[-1] if packed else None
+        near = last is not None and piece.start - last.end <= PAUSE_S * SAMPLE_RATE
+        if last and near and piece.end - last.start <= longest:
+            packed[-1] = Span(last.start, piece.end)
+        else:
+            packed.append(piece)
+    return packed
 
 
 class Silero:
@@ -241,7 +228,7 @@ def load_silero() -> "InferenceSession":
 
 def energy(block: Samples) -> Scores:
     """1 for frames loud enough and not hissing, 0 for others. No model; deaf to whispers, fooled by music."""
-    from librosa.feature import rms, zero_crossing_rate  # takes a second to import
+    from librosa.feature import rms, zero_crossing_rate  # takes seconds to import
 
     shape: dict[str, Any] = {"frame_length": FRAME, "hop_length": FRAME, "center": False}
     loud = rms(y=block, **shape)[0] > ENERGY_RMS

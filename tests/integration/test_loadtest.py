@@ -7,8 +7,8 @@ import time
 import wave
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,33 +23,16 @@ from loadtest.service import own_service
 WORDS = {"a.wav": "one two three four", "b.wav": "five six seven eight nine"}
 
 
-@dataclass
 class Fake:
-    """A service with `workers` who each take latency_s for a request; at most `room` requests are let in."""
+    """A service with `workers` who each take latency_s for a request, and what befalls the n-th of them."""
 
-    workers: int = 2
-    latency_s: float = 0.05
-    room: int = 1000
-    mishap: Callable[[int], str] = lambda _number: ""  # what befalls the n-th request: wrong, error
-    asked: int = 0
-    inside: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        self.free = threading.Semaphore(self.workers)
-
-    def enter(self) -> int | None:
-        """The request's number, or None where there is no room."""
-        with self.lock:
-            if self.inside >= self.room:
-                return None
-            self.inside += 1
-            self.asked += 1
-            return self.asked
-
-    def leave(self) -> None:
-        with self.lock:
-            self.inside -= 1
+    def __init__(
+        self, workers: int = 2, latency_s: float = 0.05, mishap: Callable[[int], str] = lambda _number: ""
+    ) -> None:
+        self.latency_s = latency_s
+        self.mishap = mishap  # request number -> wrong, error, refused, or nothing
+        self.numbers = count(1)
+        self.free = threading.Semaphore(workers)
 
 
 class Door(BaseHTTPRequestHandler):
@@ -62,22 +45,20 @@ class Door(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        number = self.fake.enter()
-        if number is None:
-            self.say(429, b"{}", {"Retry-After": "1"})
-            return
+        mishap = self.fake.mishap(next(self.fake.numbers))
         arrived = time.perf_counter()
         with self.fake.free:
             queue_ms = (time.perf_counter() - arrived) * 1000
             time.sleep(self.fake.latency_s)
-        self.fake.leave()
-        self.answer(body, self.fake.mishap(number), queue_ms)
+        self.answer(body, mishap, queue_ms)
 
     def answer(self, body: bytes, mishap: str, queue_ms: float) -> None:
         name = re.search(rb'filename="([^"]+)"', body)
         assert name
         text = "thanks for watching" if mishap == "wrong" else WORDS[name[1].decode()]
-        if mishap == "error":
+        if mishap == "refused":
+            self.say(429, b"{}", {"Retry-After": "1"})
+        elif mishap == "error":
             self.say(500, b'{"success": false}', {})
         elif b'name="stream"' in body:
             self.say(200, as_events(text), {"Content-Type": "text/event-stream"})
@@ -148,30 +129,31 @@ def run(fake: Fake, clips: Path, *options: str, ends: int = 0) -> Report:
 
 
 def test_a_ladder_measures_the_latency_that_queueing_arithmetic_foretells(clips: Path) -> None:
-    report = run(Fake(workers=2, latency_s=0.05), clips, "--ladder", "2,8", "--seconds", "1.5")
+    report = run(Fake(workers=2, latency_s=0.1), clips, "--ladder", "2,8", "--seconds", "1")
     few, many = report.lines
     assert [line.label for line in report.lines] == ["2", "8"]
-    assert report.rest_s == pytest.approx(0.05, rel=0.3)
-    assert few.avg_s == pytest.approx(0.05, rel=0.3)
-    assert few.answers_per_s == pytest.approx(2 / 0.05, rel=0.3)
-    assert many.avg_s == pytest.approx(8 / many.answers_per_s, rel=0.1)
-    assert many.p95_s == pytest.approx(8 * 0.05 / 2, rel=0.3)
-    assert many.queue_s == pytest.approx(0.15, rel=0.3)
-    assert many.inference_s == 0.05
+    assert few.avg_s is not None
+    assert many.avg_s is not None
+    assert many.queue_s is not None
+    assert report.rest_s > 0.1
+    assert 0.1 < few.avg_s < many.avg_s / 2
+    assert 10 < few.answers_per_s <= 2 / 0.1 + 2
+    assert many.avg_s == pytest.approx(8 / many.answers_per_s, rel=0.25)  # Little's law
+    assert many.queue_s == pytest.approx(many.avg_s - 0.1, rel=0.25)
+    assert many.inference_s == 0.1
     assert many.audio_per_s == pytest.approx(2 * many.answers_per_s)
     assert (few.errors, few.wrong, few.refused) == (0, 0, 0)
 
 
 def test_refusals_wrong_words_and_errors_are_told_apart(clips: Path) -> None:
     def mishap(number: int) -> str:
-        return {0: "wrong", 1: "error"}.get(number % 10, "") if number > 4 else ""
+        return {0: "wrong", 1: "error", 2: "refused"}.get(number % 10, "") if number > 4 else ""
 
-    fake = Fake(workers=2, latency_s=0.02, room=3, mishap=mishap)
-    (line,) = run(fake, clips, "--ladder", "6", "--seconds", "2", ends=1).lines
-    assert line.refused > 0
+    fake = Fake(workers=2, latency_s=0.02, mishap=mishap)
+    (line,) = run(fake, clips, "--ladder", "6", "--seconds", "1.5", ends=1).lines
+    for tenth in (line.wrong, line.errors, line.refused):
+        assert abs(tenth - line.requests / 10) <= 2
     assert line.told_to_wait_s == 1.0
-    assert line.wrong / line.requests == pytest.approx(0.1, abs=0.05)
-    assert line.errors / line.requests == pytest.approx(0.1, abs=0.05)
     assert line.ok + line.wrong + line.errors + line.refused == line.requests
 
 
@@ -249,6 +231,6 @@ def test_a_service_of_our_own_is_ready_inside_and_drained_after(tmp_path: Path) 
 
 def test_a_service_that_cannot_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text("raise SystemExit('no such model: tiniest')")
-    with pytest.raises(CannotRun, match="no such model: tiniest"):
-        with own_service(tmp_path / "config.json", tmp_path, tmp_path / "service.log"):
-            pass
+    service = own_service(tmp_path / "config.json", tmp_path, tmp_path / "service.log")
+    with pytest.raises(CannotRun, match="no such model: tiniest"), service:
+        pass

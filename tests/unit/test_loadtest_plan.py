@@ -2,6 +2,7 @@
 
 import json
 import wave
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_every_shape_has_levels_of_its_own(shape: str) -> None:
 
 def test_arrivals_are_poisson_and_the_same_for_the_same_seed() -> None:
     moments = list(arrivals(50, 200, seed=1))
-    gaps = [b - a for a, b in zip(moments, moments[1:], strict=False)]
+    gaps = [b - a for a, b in pairwise(moments)]
     mean = sum(gaps) / len(gaps)
     assert len(moments) == pytest.approx(10_000, rel=0.03)
     assert sum((g - mean) ** 2 for g in gaps) / len(gaps) == pytest.approx(mean**2, rel=0.1)

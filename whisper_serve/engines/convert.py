@@ -132,7 +132,7 @@ def _load_checkpoint(path: Path) -> tuple[dict[str, Tensor], ModelDimensions]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         return checkpoint["model_state_dict"], ModelDimensions(**checkpoint["dims"])
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError) as e:
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError) as e:
         raise WeightsError(f"{path} is no openai-whisper checkpoint: {e}") from e
 
 
@@ -198,18 +198,18 @@ def _alignment_heads(name: str, dims: ModelDimensions) -> NDArray[np.bool_]:
 
 
 def _read_ctranslate2(folder: Path) -> tuple[dict[str, Tensor], ModelDimensions, NDArray[np.bool_]]:
+    variables = read_variables(folder / "model.bin")
     try:
-        variables = read_variables(folder / "model.bin")
         dims = _dimensions(variables)
-        heads = np.zeros((dims.n_text_layer, dims.n_text_head), dtype=bool)
-        for layer, head in json.loads((folder / "config.json").read_text(encoding="utf-8"))[
-            "alignment_heads"
-        ]:
-            heads[layer, head] = True
         state: dict[str, Tensor] = {}
         for variable, names in _layout(dims):
             state.update(zip(names, variables[variable].chunk(len(names)), strict=True))
-    except (OSError, RuntimeError, ValueError, LookupError) as e:
+        heads = _alignment_heads("", dims)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if pairs := config.get("alignment_heads"):
+            heads[:] = False
+            heads[tuple(zip(*pairs, strict=True))] = True
+    except (OSError, ValueError, LookupError) as e:
         raise WeightsError(f"cannot read the CTranslate2 model in {folder}: {e!r}") from e
     return {name: tensor for name, tensor in state.items() if not name.endswith(".key.bias")}, dims, heads
 

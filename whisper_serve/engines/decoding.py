@@ -22,6 +22,7 @@ from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Heard, Options, Samples, 
 FRAMES_PER_SECOND = 100  # of mel
 FULL_FRAMES = round(WINDOW_S * FRAMES_PER_SECOND)  # the context Whisper was trained on
 ADAPTIVE_MARGIN_S = 3.0  # silence after the speech, so that the model sees it end
+SHORTEST_CONTEXT_S = 8.0  # below, the model is misled so often that hearing again costs more than it saves
 TOKENS_PER_SECOND, SPARE_TOKENS = 8, 16  # more than most speech needs; a pass that fills them is misled
 LIKE = 1.25  # stretches share a pass up to this ratio of lengths: the shorter pay for the longest
 REST_S = 1.0  # a shorter rest of a window holds nothing to hear
@@ -108,7 +109,8 @@ class Hearing:
 
         A warm pass gets all there is: something went wrong with this one before.
         """
-        frames = 2 * math.ceil((stretch.seconds + ADAPTIVE_MARGIN_S) * FRAMES_PER_SECOND / 2)  # the model halves them
+        context = max(stretch.seconds + ADAPTIVE_MARGIN_S, SHORTEST_CONTEXT_S)
+        frames = 2 * math.ceil(context * FRAMES_PER_SECOND / 2)  # the model halves them
         if not self.adaptive or stretch.options.temperature > 0 or frames >= FULL_FRAMES:
             return replace(stretch, frames=FULL_FRAMES, max_tokens=LONGEST_ANSWER)
         tokens = math.ceil(stretch.seconds * TOKENS_PER_SECOND) + SPARE_TOKENS
