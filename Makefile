@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check unit lint load docs clean help
+.PHONY: run test check unit lint load load-compare docs clean help
 
 run: .venv/run  ## set up, fetch and verify the weights, serve (CONFIG=my.json)
 	@exec $(BIN)/python main.py --config $(CONFIG)
@@ -26,8 +26,12 @@ lint: .venv/dev
 unit: .venv/dev  ## unit tests: no Ray, no model
 	$(BIN)/python -m pytest tests/unit --cov --cov-report=term:skip-covered
 
-load: .venv/dev  ## load test, 4 and 16 users (LADDER=4,8,16 SECONDS=20 URL=http://localhost:8000)
-	$(BIN)/python -m loadtest --ladder $(or $(LADDER),4,16) --seconds $(or $(SECONDS),20) $(if $(URL),--url $(URL))
+load: .venv/dev  ## load test of URL=, or of a service of its own (LADDER=4,16 SECONDS=20 SHAPE= PROTOCOL= MIX=)
+	$(BIN)/python -m loadtest --ladder $(or $(LADDER),4,16) --seconds $(or $(SECONDS),20) $(if $(URL),--url $(URL)) \
+		$(if $(SHAPE),--shape $(SHAPE)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) $(if $(MIX),--mix $(MIX))
+
+load-compare: .venv/dev  ## two reports side by side (A=one.json B=other.json)
+	$(BIN)/python -m loadtest.compare $(A) $(B)
 
 clean:  ## remove what set-up and tests made, but not the weights
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage *.egg-info

@@ -26,7 +26,9 @@ class Ingress:
     def __init__(self, config: Config, model: "DeploymentHandle[Replica]") -> None:
         set_up_logging(config.logging)
         remote = Remote(model, config.deployment.max_retries)
-        self.service = Service(config, Transcriber(config, remote.infer), remote.ready)
+        transcriber = Transcriber(config, remote.infer)
+        transcriber.warm_up()
+        self.service = Service(config, transcriber, remote.ready)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_api(self.service, behind_proxy=True)

@@ -82,7 +82,7 @@ OPEN = {
     "protocol_whitelist": "",
     "codec_whitelist": DECODERS,  # else a cover picture is decoded, just to learn its size
     "max_size": "16384",  # bytes per packet of a WAV: fewer turns of the loop
-    "max_probe_packets": "4",  # no long search for DTS in a WAV
+    "max_probe_packets": "1",  # no long search for DTS in a WAV
 }
 
 av.logging.set_level(None)  # FFmpeg's own words stay out of stderr

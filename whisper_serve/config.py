@@ -53,8 +53,11 @@ class Server(Section):
         512, gt=0, description="largest request body accepted, in megabytes (1e6 bytes)"
     )
     max_audio_s: float = Field(4 * 3600, gt=0, description="longest recording accepted, in seconds")
-    max_parallel_windows: int = Field(
-        32, ge=1, description="windows of one request that may be with the replicas at once"
+    max_parallel_windows: int | None = Field(
+        None,
+        ge=1,
+        description="windows of one request that may be with the replicas at once, so that long recordings "
+        "leave room for short ones; null: four a replica on CPUs, two batches a replica on GPUs",
     )
     drain_timeout_s: float = Field(60, ge=0, description="how long a stop waits for running requests")
     dashboard: bool = Field(True, description="start Ray's dashboard")

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 from whisper_serve.config import Config
 from whisper_serve.errors import ConfigError
@@ -16,17 +17,17 @@ def fit(config: Config, machine: Machine) -> Config:
         engine = "openai_whisper" if device == "cuda" else "ctranslate2"
     num_cpus = config.server.num_cpus or max(int(machine.cpus), math.ceil(cpus_needed(config)))
     gpus = config.deployment.gpu_per_replica if device == "cuda" else 0.0
-    fitted = Config.model_construct(
-        server=config.server.model_copy(update={"num_cpus": num_cpus}),
-        model=config.model.model_copy(
-            update={"device": device, "engine": engine, "model_dir": config.model.model_dir.resolve()}
-        ),
-        deployment=config.deployment.model_copy(update={"gpu_per_replica": gpus}),
-        vad=config.vad,
-        quality=config.quality,
-        logging=config.logging.model_copy(
-            update={"file": config.logging.file and str(Path(config.logging.file).resolve())}
-        ),
+    a_replica = 2 * config.deployment.max_batch_size if device == "cuda" else 4
+    parallel = config.server.max_parallel_windows or a_replica * config.deployment.num_replicas
+    log = config.logging.file and str(Path(config.logging.file).resolve())
+    changes: dict[str, dict[str, Any]] = {
+        "server": {"num_cpus": num_cpus, "max_parallel_windows": parallel},
+        "model": {"device": device, "engine": engine, "model_dir": config.model.model_dir.resolve()},
+        "deployment": {"gpu_per_replica": gpus},
+        "logging": {"file": log},
+    }
+    fitted = config.model_copy(
+        update={section: getattr(config, section).model_copy(update=new) for section, new in changes.items()}
     )
     check(fitted, machine)
     return fitted

@@ -9,6 +9,7 @@ import math
 import time
 from dataclasses import replace
 
+import numpy as np
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
@@ -16,11 +17,12 @@ from ray.serve.handle import DeploymentHandle
 
 from whisper_serve.config import Config
 from whisper_serve.engines import EngineSettings, Outcome, load_engine
-from whisper_serve.errors import ModelFailed, Overloaded, TranscriptionError, Unavailable
+from whisper_serve.errors import ModelFailed, Overloaded, Unavailable
 from whisper_serve.logger import set_up_logging
-from whisper_serve.types import Heard, Window
+from whisper_serve.types import SAMPLE_RATE, Heard, Options, Window
 from whisper_serve.weights import fetch
 
+SILENCE = Window(np.zeros(SAMPLE_RATE, np.float32), 0.0, Options(language="en"))
 READY_TIMEOUT_S = 5.0
 LATELY_S = 10.0
 
@@ -32,6 +34,7 @@ class Replica:
         self.log = set_up_logging(config.logging)
         began = time.perf_counter()
         self.engine = load_engine(config.model.engine, engine_settings(config))
+        self.engine.transcribe([SILENCE])  # so that no caller waits for what a first pass sets up
         self.hear.set_max_batch_size(config.deployment.max_batch_size)  # type: ignore[attr-defined]
         self.hear.set_batch_wait_timeout_s(config.deployment.batch_wait_timeout_s)  # type: ignore[attr-defined]
         self.log.info(
@@ -88,23 +91,30 @@ class Remote:
         self.answered_at = -math.inf
 
     async def infer(self, window: Window) -> Heard:
-        """Hear one window. It is pure, so where a replica dies under it another is asked."""
+        """Hear one window. It is pure, so where a replica fails or dies under it, it is asked for again."""
+        failure = ModelFailed("it was never tried")
         for _ in range(self.max_retries + 1):
-            try:
-                outcome: Outcome = await self.model.hear.remote(window)
-            except BackPressureError as e:
-                raise Overloaded("every model replica is busy; try again in a moment") from e
-            except DeploymentUnavailableError as e:
-                raise Unavailable("no model replica could be started; see the service's log") from e
-            except RayActorError:
-                continue
-            except RayTaskError as e:
-                raise ModelFailed("the model replica failed") from e
-            self.answered_at = time.monotonic()
-            if isinstance(outcome, TranscriptionError):
+            outcome = await self._ask(window)
+            if isinstance(outcome, Heard):
+                return outcome
+            if not isinstance(outcome, ModelFailed):
                 raise outcome
-            return outcome
-        raise ModelFailed(f"{self.max_retries + 1} model replicas died while hearing it")
+            failure = outcome
+        raise failure
+
+    async def _ask(self, window: Window) -> Outcome:
+        try:
+            outcome: Outcome = await self.model.hear.remote(window)
+        except BackPressureError as e:
+            raise Overloaded("every model replica is busy; try again in a moment") from e
+        except DeploymentUnavailableError as e:
+            raise Unavailable("no model replica could be started; see the service's log") from e
+        except RayActorError:
+            return ModelFailed("the model replica died while hearing it")
+        except RayTaskError:
+            return ModelFailed("the model replica failed")
+        self.answered_at = time.monotonic()
+        return outcome
 
     async def ready(self) -> bool:
         """Whether a replica answered lately, or answers now: under load the question itself would queue."""

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from whisper_serve import filters, vad
 from whisper_serve.audio import decode
 from whisper_serve.config import Config
@@ -66,6 +68,10 @@ class Transcriber:
         self.config = config
         self.infer = infer
 
+    def warm_up(self) -> None:
+        """Load what the first recording would wait for."""
+        vad.windows(Audio(np.zeros(SAMPLE_RATE, np.float32)), self.config.vad.options())
+
     async def transcribe(self, data: bytes, options: Options) -> Transcript:
         """Hear all of it. Raises BadRequest, TooLarge, and what `infer` raises."""
         recording = await self.open(data, options)
@@ -110,7 +116,7 @@ class Transcriber:
                 task.cancel()
 
     def _room(self, options: Options, language: str | None) -> int:
-        return self.config.server.max_parallel_windows if options.use_parallel and language else 1
+        return (self.config.server.max_parallel_windows or 1) if options.use_parallel and language else 1
 
     async def _attempt(self, window: Window) -> Outcome:
         began = time.perf_counter()

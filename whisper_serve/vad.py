@@ -148,9 +148,9 @@ def _split(span: Span, longest: int, samples: Samples, scores: Scores) -> Iterat
     start = span.start
     while span.end - start > longest:
         limit = min(start + longest, span.end - margin)
-        cut = _quietest(Span(limit - margin, limit), samples, scores)
-        yield Span(start, cut)
-        start = cut
+        at = _quietest(Span(limit - margin, limit), samples, scores)
+        yield Span(start, at)
+        start = at
     yield Span(start, span.end)
 
 

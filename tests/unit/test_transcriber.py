@@ -91,7 +91,8 @@ async def test_a_temperature_that_was_asked_for_is_kept() -> None:
 
 
 async def test_streaming_and_waiting_say_and_drop_the_same() -> None:
-    same = [heard(" The same sentence, word for word, again.") for _ in range(8)]
+    once = heard(" The very same long sentence, word for word, and once again.").segments[0]
+    same = [Heard((once, replace(once, start=1.0, end=2.0)), "en") for _ in range(8)]
     config = fake_config(quality={"filters": ["repetition"]})
     waited = await Transcriber(config, Log(*same)).transcribe(wav(100), Options(language="en"))
     streamed = Transcriber(config, Log(*same))

@@ -24,7 +24,7 @@ from whisper_serve.vad import (
     windows,
 )
 
-SILERO = VadOptions()
+SILERO = VadOptions(threshold=0.5, min_speech_s=0.1, min_silence_s=0.5, padding_s=0.2)
 OFF = VadOptions(method="off")
 FRAME_S = FRAME / SAMPLE_RATE
 

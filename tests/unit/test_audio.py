@@ -1,0 +1,490 @@
+import io
+import random
+import struct
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from tests.speech import SHARED
+from whisper_serve.audio import CHANNELS, CONTAINERS, RATES, decode, from_pcm
+from whisper_serve.errors import BadAudio, TooLarge
+from whisper_serve.types import SAMPLE_RATE, Samples
+
+FRAME = 960  # samples per packet of the files made here
+
+
+def speech(folder: str) -> list[Path]:
+    return [path for path in sorted((SHARED / folder).glob("*")) if path.suffix != ".jsonl"]
+
+
+def tone(seconds: float = 1.0, rate: int = SAMPLE_RATE, hz: float = 1000.0) -> Samples:
+    return (0.5 * np.sin(2 * np.pi * hz * np.arange(int(seconds * rate)) / rate)).astype(np.float32)
+
+
+def pitch(samples: Samples) -> float:
+    return float(np.argmax(np.abs(np.fft.rfft(samples)))) * SAMPLE_RATE / len(samples)
+
+
+def written(
+    samples: NDArray[Any], rate: int = SAMPLE_RATE, kind: str = "WAV", subtype: str | None = None
+) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=kind, subtype=subtype)
+    return file.getvalue()
+
+
+def encoded(
+    kind: str,
+    codec: str,
+    *tracks: Samples,
+    rate: int = 48_000,
+    layout: str = "mono",
+    options: dict[str, str] | None = None,
+    frame: int = FRAME,
+) -> bytes:
+    """A file with one audio stream per track, made by FFmpeg; each channel of a layout gets the same sound."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=kind, options=options) as container:
+        streams = [container.add_stream(codec, rate=rate, layout=layout) for _ in tracks]
+        for stream, track in zip(streams, tracks, strict=True):
+            width = stream.codec_context.layout.nb_channels
+            for start in range(0, len(track) - frame + 1, frame):
+                planes = np.tile(track[start : start + frame], (width, 1))
+                sound = av.AudioFrame.from_ndarray(planes, "fltp", layout)
+                sound.rate, sound.pts, sound.time_base = rate, start, Fraction(1, rate)
+                container.mux(stream.encode(sound))
+            container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def filmed(seconds: int = 1) -> bytes:
+    """Video without sound."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=5, width=64, height=64, pix_fmt="yuv420p")
+        for _ in range(5 * seconds):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))))
+        container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def with_claim(wav: bytes, size: int) -> bytes:
+    """The same WAV whose header says that its sound takes `size` bytes."""
+    at = wav.index(b"data") + 4
+    return wav[:at] + struct.pack("<I", size) + wav[at + 4 :]
+
+
+def of_unknown_length(flac: bytes) -> bytes:
+    """The same FLAC as an encoder writes it to a pipe: with no count of samples."""
+    return flac[:21] + bytes([flac[21] & 0xF0, 0, 0, 0, 0]) + flac[26:]
+
+
+def placed(labels: list[int]) -> bytes:
+    """A CAF of silence whose channels stand where its own table says."""
+    width = len(labels)
+    description = struct.pack(">d4sIIIII", SAMPLE_RATE, b"lpcm", 0, 2 * width, 1, width, 16)
+    places = struct.pack(">III", 0, 0, width) + b"".join(struct.pack(">II3f", n, 0, 0, 0, 0) for n in labels)
+    chunks = [(b"desc", description), (b"chan", places), (b"data", bytes(4 + 2 * width * SAMPLE_RATE))]
+    return b"caff\0\1\0\0" + b"".join(name + struct.pack(">q", len(body)) + body for name, body in chunks)
+
+
+def complaint(data: bytes, max_seconds: float = 60) -> str:
+    with pytest.raises(BadAudio) as caught:
+        decode(data, max_seconds)
+    return str(caught.value)
+
+
+@pytest.mark.skipif(not speech("formats"), reason="no shared speech here")
+@pytest.mark.parametrize("path", speech("formats"), ids=lambda p: p.name)
+def test_every_format_holds_the_same_eleven_seconds_of_speech(path: Path) -> None:
+    def loudness(file: Path) -> Samples:
+        halves = decode(file.read_bytes(), 60).samples[: 10 * SAMPLE_RATE].reshape(-1, SAMPLE_RATE // 2)
+        return np.std(halves, axis=1, dtype=np.float32)
+
+    heard = decode(path.read_bytes(), 60)
+    assert heard.samples.dtype == np.float32
+    assert heard.seconds == pytest.approx(11, abs=0.12)
+    assert np.abs(heard.samples).max() == pytest.approx(0.8, abs=0.12)
+    likeness = np.corrcoef(loudness(path), loudness(SHARED / "formats" / "jfk-aiff.aiff"))[0, 1]
+    assert likeness > 0.9  # some encoders put 60 ms of silence before
+
+
+@pytest.mark.skipif(not speech("invalid"), reason="no shared speech here")
+@pytest.mark.parametrize("path", speech("invalid"), ids=lambda p: p.name)
+def test_every_invalid_file_is_refused_in_one_plain_sentence(path: Path) -> None:
+    said = complaint(path.read_bytes())
+    assert len(said) < 120
+    assert said.isprintable()
+    assert not any(word in said for word in ("Errno", "avcodec", "libav", "<none>", "/"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "subtype"),
+    [
+        *[("WAV", s) for s in ("PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM")],
+        *[("AIFF", "PCM_16"), ("AU", "PCM_16"), ("CAF", "PCM_16"), ("W64", "PCM_16"), ("RF64", "PCM_16")],
+        *[
+            ("FLAC", "PCM_16"),
+            ("OGG", "VORBIS"),
+            ("OGG", "OPUS"),
+            ("MP3", "MPEG_LAYER_III"),
+            ("NIST", "PCM_16"),
+        ],
+    ],
+)
+def test_files_of_libsndfile_are_read(kind: str, subtype: str) -> None:
+    heard = decode(written(tone(2), SAMPLE_RATE, kind, subtype), 60)
+    assert heard.seconds == pytest.approx(2, abs=0.1)
+    assert pitch(heard.samples) == pytest.approx(1000, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec"),
+    [
+        *[("mp4", "aac"), ("mov", "alac"), ("webm", "libopus"), ("matroska", "flac"), ("mpegts", "aac")],
+        *[("mpeg", "mp2"), ("flv", "aac"), ("avi", "libmp3lame"), ("eac3", "eac3")],
+        *[("ac3", "ac3"), ("adts", "aac"), ("wv", "wavpack"), ("tta", "tta")],
+    ],
+)
+def test_files_of_ffmpeg_are_read(kind: str, codec: str) -> None:
+    heard = decode(encoded(kind, codec, tone(2, 48_000), rate=48_000), 60)
+    assert heard.seconds == pytest.approx(2, abs=0.1)
+    assert pitch(heard.samples) == pytest.approx(1000, abs=2)
+
+
+def test_sixteen_bit_samples_at_16_khz_are_taken_as_they_are() -> None:
+    pcm = np.array([0, 1, -1, 32767, -32768], np.int16)
+    assert decode(written(pcm), 1).samples.tolist() == (pcm / 32768).astype(np.float32).tolist()
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000, 96_000])
+def test_resampling_keeps_length_pitch_and_loudness(rate: int) -> None:
+    heard = decode(written(tone(2, rate), rate), 60).samples
+    assert len(heard) == 2 * SAMPLE_RATE
+    assert pitch(heard) == 1000
+    assert np.abs(heard).max() == pytest.approx(0.5, abs=0.02)
+
+
+def test_resampling_removes_what_16_khz_cannot_hold() -> None:
+    heard = decode(written(tone(1, 48_000, hz=9_000), 48_000), 60).samples
+    assert np.abs(heard[1000:-1000]).max() < 1e-3
+
+
+@pytest.mark.parametrize("rate", [8_000, SAMPLE_RATE, 44_100, RATES[-1]])
+def test_a_file_of_one_sample_is_valid(rate: int) -> None:
+    assert len(decode(written(np.zeros(1, np.float32), rate), 1).samples) == max(1, SAMPLE_RATE // rate)
+
+
+def test_silence_is_valid_audio() -> None:
+    assert not decode(written(np.zeros(SAMPLE_RATE, np.float32), kind="FLAC"), 2).samples.any()
+
+
+def test_samples_out_of_range_are_clipped_and_those_that_are_no_numbers_are_silent() -> None:
+    wild = np.array([0.5, 7, -7, np.inf, -np.inf, np.nan], np.float32)
+    assert decode(written(wild, subtype="FLOAT"), 1).samples.tolist() == [0.5, 1, -1, 1, -1, 0]
+
+
+def test_one_sample_that_is_no_number_spoils_nothing_around_it() -> None:
+    sound = tone(1, 44_100)
+    sound[20_000] = np.nan
+    heard = decode(written(sound, 44_100, subtype="FLOAT"), 2).samples
+    assert pitch(heard) == 1000
+
+
+def test_the_largest_floats_do_not_overflow_in_the_mix() -> None:
+    loud = np.full((100, 3), 3e38, np.float32)
+    assert decode(written(loud, subtype="FLOAT"), 1).samples.tolist() == [1.0] * 100
+
+
+def test_two_channels_are_averaged() -> None:
+    stereo = np.stack([tone(), np.zeros(SAMPLE_RATE, np.float32)], axis=1)
+    heard = decode(written(stereo, subtype="FLOAT"), 2).samples
+    np.testing.assert_allclose(heard, tone() / 2, atol=1e-6)
+
+
+def test_full_scale_surround_sound_is_mixed_without_clipping() -> None:
+    heard = decode(encoded("flac", "flac", 2 * tone(1, 48_000), layout="5.1"), 2).samples
+    assert 0.97 < np.abs(heard[1000:-1000]).max() < 1.0
+    assert pitch(heard) == 1000
+
+
+def test_dialogue_in_the_centre_is_louder_than_the_surrounds() -> None:
+    def peak(channel: int) -> float:
+        sound = np.zeros((SAMPLE_RATE, 6), np.int16)
+        sound[:, channel] = 20_000
+        wav = bytearray(written(sound, kind="WAVEX"))
+        struct.pack_into("<I", wav, wav.index(b"fmt ") + 28, 0x3F)  # the mask of 5.1
+        return float(np.abs(decode(bytes(wav), 2).samples).max())
+
+    left, _, centre, rumble, back, _ = (peak(i) for i in range(6))
+    assert centre > left > back > rumble == 0
+
+
+@pytest.mark.parametrize("width", [3, 6, 9, CHANNELS[-1]])
+def test_every_channel_without_a_place_is_heard_alike(width: int) -> None:
+    for channel in {0, 3 % width, width - 1}:
+        sound = np.zeros((100, width), np.float32)
+        sound[:, channel] = 1
+        assert decode(written(sound, subtype="FLOAT"), 1).samples[50] == pytest.approx(1 / width)
+
+
+def test_more_than_eight_channels_of_a_planar_codec_are_read() -> None:
+    heard = decode(written(np.tile(tone()[:, None], (1, 10)), kind="OGG", subtype="VORBIS"), 2).samples
+    assert pitch(heard) == 1000
+
+
+@pytest.mark.parametrize("labels", [[1, 1], [1, 2, 3, 33], [5, 5, 6, 6, 1, 1, 1, 1]])
+def test_channels_placed_as_in_no_known_layout_do_not_crash_the_process(labels: list[int]) -> None:
+    for _ in range(5):
+        assert decode(placed(labels), 2).seconds == 1
+
+
+def test_absurd_rates_and_channel_counts_are_refused() -> None:
+    assert "1092676 Hz" in complaint(written(np.zeros(100, np.float32), 1_092_676))
+    assert "70 channels" in complaint(written(np.zeros((100, 70), np.float32)))
+
+
+def test_the_first_audio_stream_is_taken() -> None:
+    both = encoded("matroska", "flac", tone(1, 48_000, hz=440), tone(1, 48_000, hz=1000))
+    assert pitch(decode(both, 2).samples) == pytest.approx(440, abs=1)
+
+
+def test_video_without_sound_is_refused_with_the_reason() -> None:
+    assert complaint(filmed()) == "there is no sound in this MP4 file: it has no audio stream"
+
+
+def test_a_codec_without_a_decoder_is_refused_with_the_reason() -> None:
+    odd = encoded("matroska", "libopus", tone(1, 48_000)).replace(b"A_OPUS", b"A_OPXS")
+    assert "coded in a way that cannot be read" in complaint(odd)
+
+
+def test_what_counts_is_the_container_and_not_the_name() -> None:
+    flac = written(tone(), kind="FLAC")
+    with pytest.raises(BadAudio, match=r"^this is FLAC audio; this server takes \.wav, \.mp3$"):
+        decode(flac, 2, (".wav", ".mp3"))
+    assert decode(flac, 2, (".wav", ".flac")).seconds == 1
+    assert decode(encoded("mp4", "aac", tone(1, 48_000)), 2, (".m4a",)).seconds == pytest.approx(1, abs=0.1)
+
+
+def test_extensions_begin_with_a_dot() -> None:
+    assert all(e.startswith(".") and e.islower() for c in CONTAINERS.values() for e in c.extensions)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{path}\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile '{path}'\n",
+    ],
+    ids=["hls", "concat"],
+)
+def test_a_playlist_opens_no_other_file(text: str, tmp_path: Path) -> None:
+    other = tmp_path / "other.wav"
+    other.write_bytes(written(tone()))
+    assert "no audio or video" in complaint(text.format(path=other).encode())
+
+
+def test_a_recording_of_just_the_limit_is_taken_and_one_sample_more_is_not() -> None:
+    assert decode(written(tone(1)), 1.0).seconds == 1
+    with pytest.raises(TooLarge, match=r"^more than 1 s of audio; the limit is 1 s$"):
+        decode(written(np.zeros(SAMPLE_RATE + 1, np.float32)), 1.0)
+
+
+def test_decoding_stops_at_the_limit_without_a_look_at_the_rest() -> None:
+    flac = of_unknown_length(written(np.zeros(60 * SAMPLE_RATE, np.float32), kind="FLAC"))
+    half = len(flac) // 2
+    with pytest.raises(TooLarge):
+        decode(flac[:half] + random.Random(0).randbytes(half), 10)
+
+
+def test_a_header_that_promises_too_much_is_enough_to_refuse() -> None:
+    with pytest.raises(TooLarge):
+        decode(written(np.zeros(60 * SAMPLE_RATE, np.float32), kind="FLAC")[:200], 10)
+
+
+@pytest.mark.parametrize("size", [0, 0x7F000000, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
+def test_a_wav_written_to_a_pipe_is_whole_whatever_its_header_says(size: int) -> None:
+    np.testing.assert_allclose(decode(with_claim(written(tone(2)), size), 10).samples, tone(2), atol=1e-4)
+
+
+def test_a_flac_written_to_a_pipe_is_whole() -> None:
+    assert decode(of_unknown_length(written(tone(2), kind="FLAC")), 10).seconds == 2
+
+
+@pytest.mark.parametrize("kind", ["WAV", "AIFF", "AU", "FLAC"])
+def test_a_file_with_less_sound_than_its_header_promises_is_refused(kind: str) -> None:
+    noise = np.random.default_rng(0).integers(-9_000, 9_000, 4 * SAMPLE_RATE).astype(np.int16)
+    data = written(noise, kind=kind)
+    said = complaint(data[: len(data) // 2])
+    assert said.startswith("the recording is cut short: ")
+    assert said.endswith(" of 4.0 s could be read")
+    assert float(said.split()[5]) == pytest.approx(2, abs=0.3)
+
+
+def test_a_header_off_by_its_own_size_is_no_cut() -> None:
+    wav = written(tone())
+    assert decode(with_claim(wav, len(wav)), 2).seconds == 1
+
+
+def test_an_mp4_cut_behind_its_index_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "index-first.mp4"
+    with av.open(path, "w", format="mp4", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
+        for start in range(0, 4 * SAMPLE_RATE, 1024):
+            sound = av.AudioFrame.from_ndarray(tone(4)[None, start : start + 1024], "fltp", "mono")
+            sound.rate, sound.pts = SAMPLE_RATE, start
+            container.mux(stream.encode(sound))
+        container.mux(stream.encode(None))
+    data = path.read_bytes()
+    assert decode(data, 10).seconds == pytest.approx(4, abs=0.1)
+    assert "of 4.0 s could be read" in complaint(data[: len(data) // 2])
+
+
+LIVE: list[tuple[str, str, dict[str, str]]] = [
+    ("webm", "libopus", {"live": "1"}),
+    ("ogg", "libopus", {}),
+    ("mp4", "aac", {"movflags": "frag_keyframe+empty_moov", "frag_duration": "100000"}),
+    ("mpegts", "aac", {}),
+    ("adts", "aac", {}),
+    ("mp3", "libmp3lame", {"write_xing": "0"}),
+]
+
+
+@pytest.mark.parametrize(("kind", "codec", "options"), LIVE, ids=lambda v: v if isinstance(v, str) else "")
+def test_a_live_recording_is_heard_as_far_as_it_goes(kind: str, codec: str, options: dict[str, str]) -> None:
+    data = encoded(kind, codec, tone(4, 48_000), options=options)
+    assert decode(data, 10).seconds == pytest.approx(4, abs=0.1)
+    assert 1 < decode(data[: len(data) * 3 // 4], 10).seconds < 3.6
+
+
+def test_a_chain_of_ogg_files_is_heard_to_its_end() -> None:
+    link = written(tone(1), kind="OGG", subtype="VORBIS")
+    assert decode(link + link, 10).seconds == pytest.approx(2, abs=0.1)
+
+
+def test_a_change_of_rate_and_channels_midway_is_followed() -> None:
+    low = encoded("adts", "aac", tone(1, 24_000), rate=24_000)
+    high = encoded("adts", "aac", tone(1, 48_000), layout="stereo")
+    heard = decode(low + high, 10)
+    assert heard.seconds == pytest.approx(2, abs=0.15)
+    assert pitch(heard.samples[-8000:]) == pytest.approx(1000, abs=4)
+
+
+def test_a_stream_that_appears_midway_does_no_harm() -> None:
+    one = encoded("mpeg", "mp2", tone(1, 48_000))
+    for _ in range(20):
+        assert decode(one + encoded("mpeg", "mp2", tone(0.2, 48_000), tone(0.2, 48_000)), 10).seconds > 1
+
+
+def test_silent_gaps_between_packets_are_no_cut() -> None:
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
+        for start in range(0, 2 * SAMPLE_RATE, 1024):
+            sound = av.AudioFrame.from_ndarray(tone(3)[None, start : start + 1024], "fltp", "mono")
+            sound.rate, sound.pts = SAMPLE_RATE, start + (0 if start < SAMPLE_RATE else 5 * SAMPLE_RATE)
+            container.mux(stream.encode(sound))
+        container.mux(stream.encode(None))
+    assert decode(file.getvalue(), 10).seconds == pytest.approx(2, abs=0.2)
+
+
+def test_a_broken_packet_is_passed_over_but_not_many() -> None:
+    mp3 = bytearray(encoded("mp3", "libmp3lame", tone(4, 48_000)))
+    middle = len(mp3) // 2
+    mp3[middle : middle + 300] = random.Random(0).randbytes(300)
+    assert decode(bytes(mp3), 10).seconds == pytest.approx(4, abs=0.2)
+    aac = bytearray(encoded("mp4", "aac", tone(4, 48_000)))
+    noise = random.Random(0).randbytes(len(aac) // 2)
+    start = aac.index(b"mdat") + 200
+    aac[start : start + len(noise)] = noise
+    assert "the recording is damaged" in complaint(bytes(aac))
+
+
+def test_an_mp3_without_its_beginning_is_refused() -> None:
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 4 * 48_000).astype(np.float32)
+    mp3 = encoded("mp3", "libmp3lame", noise)
+    assert "lacks its beginning" in complaint(mp3[2000:])
+
+
+def test_sound_in_crumbs_is_refused_before_it_costs_minutes() -> None:
+    crumbs = encoded("matroska", "pcm_s16le", tone(0.2, 48_000), frame=1)
+    assert "crumbs" in complaint(crumbs)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "the file is empty"),
+        (written(np.zeros(0, np.float32)), "no sound in this file"),
+        (b"this is not audio\n" * 200, "no audio or video"),
+        (random.Random(0).randbytes(20_000), "no audio or video"),
+        (written(tone())[:40], "no sound in this file"),
+    ],
+    ids=["empty", "no-samples", "text", "random", "half-a-header"],
+)
+def test_what_is_no_recording_is_refused_with_the_reason(data: bytes, said: str) -> None:
+    assert said in complaint(data)
+
+
+def test_ffmpeg_keeps_quiet(capfd: pytest.CaptureFixture[str]) -> None:
+    mp3 = encoded("mp3", "libmp3lame", tone(1, 48_000))
+    complaint(mp3[500:])
+    decode(mp3[:-500], 10)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_threads_may_decode_at_once() -> None:
+    files = [written(tone(1, rate, hz), rate) for rate in (8_000, 48_000) for hz in (300, 600, 900)]
+    with ThreadPoolExecutor(4) as pool:
+        heard = list(pool.map(lambda data: pitch(decode(data, 2).samples), files * 4))
+    assert heard == [300, 600, 900] * 8
+
+
+FUZZED: dict[str, Callable[[], bytes]] = {
+    "wav": lambda: written(tone(0.3)),
+    "flac": lambda: written(tone(0.3), kind="FLAC"),
+    "mp3": lambda: encoded("mp3", "libmp3lame", tone(0.3, 48_000)),
+    "mp4": lambda: encoded("mp4", "aac", tone(0.3, 48_000), layout="5.1"),
+    "webm": lambda: encoded("webm", "libopus", tone(0.3, 48_000)),
+    "ogg": lambda: written(tone(0.3), kind="OGG"),
+    "caf": lambda: placed([1, 1]),
+}
+
+
+@pytest.mark.parametrize("kind", FUZZED)
+def test_damage_anywhere_ends_in_sound_or_in_a_known_error(kind: str) -> None:
+    whole, chance = FUZZED[kind](), random.Random(kind)
+    for _ in range(30):
+        data = bytearray(whole)
+        reach = chance.choice((64, 512, len(data)))
+        for _ in range(chance.choice((1, 4, 30))):
+            data[chance.randrange(min(reach, len(data)))] = chance.choice(
+                (0, 0x7F, 0xFF, chance.randrange(256))
+            )
+        try:
+            heard = decode(bytes(data), 60)
+        except (BadAudio, TooLarge):
+            continue
+        assert 0 < heard.seconds <= 60
+        assert np.abs(heard.samples).max() <= 1
+
+
+def test_raw_samples_are_little_endian_and_scaled_to_one() -> None:
+    heard = from_pcm(struct.pack("<4h", 0, 16384, -32768, 32767))
+    assert heard.samples.tolist() == [0, 0.5, -1, pytest.approx(32767 / 32768)]
+    assert heard.samples.dtype == np.float32
+
+
+def test_raw_samples_come_in_pairs_of_bytes_and_not_without_any() -> None:
+    with pytest.raises(BadAudio, match="even number of bytes; 3 were sent"):
+        from_pcm(b"abc")
+    with pytest.raises(BadAudio, match="no sound"):
+        from_pcm(b"")
