@@ -215,7 +215,7 @@ class _Reader:
                 _check_shape(frame)
                 seconds = frame.samples / frame.sample_rate
                 sound += seconds
-                self.heard = max(sound, (frame.time or 0.0) + seconds - self._start)
+                self.heard = max(self.heard, sound, (frame.time or 0.0) + seconds - self._start)
                 yield frame
 
     def _packets(self) -> "Iterator[av.Packet[AudioStream]]":  # PyAV is generic in its stubs only
@@ -255,10 +255,8 @@ def _mono(frames: Iterable[av.AudioFrame]) -> Iterator[tuple[int, Samples]]:
         for frame in chain(alike, [None]):
             for mixed in mixer.resample(frame):
                 # Interleaved: PyAV 18.1 misreads the planes of more than eight channels.
-                samples = _tamed(np.asarray(mixed.to_ndarray(), np.float32)).reshape(
-                    -1, mixed.layout.nb_channels
-                )
-                yield rate, samples[:, 0] if target == "mono" else samples.mean(axis=1)
+                samples = _tamed(np.asarray(mixed.to_ndarray()[0], np.float32))
+                yield rate, samples if target == "mono" else samples.reshape(mixed.samples, -1).mean(axis=1)
 
 
 def _at_16k(blocks: Iterable[tuple[int, Samples]]) -> Iterator[Samples]:

@@ -1,6 +1,8 @@
 """CTranslate2: int8 on a CPU, half precision on a GPU. Windows in, what was heard out."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import ctranslate2
@@ -10,8 +12,8 @@ from whisper.tokenizer import Tokenizer
 
 from whisper_serve.engines import EngineSettings, Outcome
 from whisper_serve.engines.convert import as_ctranslate2
-from whisper_serve.engines.decoding import Hearing, Stretch, log_mel
-from whisper_serve.engines.segments import Decoded
+from whisper_serve.engines.decoding import FRAMES_PER_SECOND, Hearing, Stretch, complete, log_mel
+from whisper_serve.engines.segments import Answer, Decoded
 from whisper_serve.engines.vocabulary import (
     CONTEXT_TOKENS,
     LATEST_FIRST_TIMESTAMP_S,
@@ -24,6 +26,27 @@ from whisper_serve.types import Window
 
 LARGEST_BATCH = {"cpu": 4, "cuda": 32}  # a CPU gains nothing beyond
 BEST_TYPE = {"cpu": "int8", "cuda": "float16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Stretches, heard by the encoder: all that decoding needs."""
+
+    stretches: Sequence[Stretch]
+    features: ctranslate2.StorageView  # shape (len(stretches), mel frames / 2, width of the model)
+    languages: Sequence[tuple[str, float]]  # code and probability
+    tokenizers: Sequence[Tokenizer]  # of their languages and tasks
+
+    def only(self, rows: Sequence[int]) -> "Encoded":
+        if len(rows) == len(self.stretches):
+            return self
+        features = torch.as_tensor(self.features)[list(rows)]
+        return Encoded(
+            [self.stretches[i] for i in rows],
+            ctranslate2.StorageView.from_array(features if features.is_cuda else features.numpy()),
+            [self.languages[i] for i in rows],
+            [self.tokenizers[i] for i in rows],
+        )
 
 
 class CTranslate2Engine:
@@ -53,50 +76,49 @@ class CTranslate2Engine:
 
     def listen(self, stretches: Sequence[Stretch]) -> list[Decoded]:
         """One pass over stretches of one kind: encode once, then detect, decode and align from that."""
-        mel = log_mel(stretches, self.model.n_mels)
-        encoded = self.model.encode(ctranslate2.StorageView.from_array(mel.numpy()))
-        languages = self.languages(stretches, encoded)
-        tokenizers = [
-            self.vocabulary.tokenizer(language, s.options.task)
-            for s, (language, _) in zip(stretches, languages, strict=True)
-        ]
-        results = self.generate(stretches, encoded, tokenizers)
+        encoded = self.encode(stretches)
+        answers = complete(
+            self.generate(encoded),
+            stretches,
+            encoded.tokenizers[0].timestamp_begin,
+            lambda rows, said: self.generate(encoded.only(rows), said),
+        )
         words: list[tuple[Timing, ...]] = [()] * len(stretches)
         if stretches[0].options.word_timestamps:
-            words = self.align(stretches, encoded, tokenizers, [r.sequences_ids[0] for r in results])
+            words = self.align(encoded, answers)
         return [
-            Decoded(
-                *language,
-                tokens=tuple(result.sequences_ids[0]),
-                avg_logprob=average(result),
-                no_speech_prob=result.no_speech_prob,
-                logprobs=token_logprobs(result),
-                words=timings,
-            )
-            for language, result, timings in zip(languages, results, words, strict=True)
+            Decoded(language, probability, answer, timings)
+            for (language, probability), answer, timings in zip(encoded.languages, answers, words, strict=True)
         ]
 
-    def languages(
-        self, stretches: Sequence[Stretch], encoded: ctranslate2.StorageView
-    ) -> list[tuple[str, float]]:
-        """Code and probability of each stretch's language: as given, or the likeliest."""
+    def encode(self, stretches: Sequence[Stretch]) -> Encoded:
+        mel = log_mel(stretches, self.model.n_mels)
+        features = self.model.encode(ctranslate2.StorageView.from_array(mel.numpy()))
         given = [s.options.language for s in stretches]
-        if given[0] is not None:  # then all of this kind are
-            return [(language or "", 1.0) for language in given]
-        return [(best[0][0].strip("<|>"), best[0][1]) for best in self.model.detect_language(encoded)]
+        if None in given:  # then all of this kind are
+            best = [ranked[0] for ranked in self.model.detect_language(features)]
+            languages = [(token.strip("<|>"), probability) for token, probability in best]
+        else:
+            languages = [(language or "", 1.0) for language in given]
+        tasks = [s.options.task for s in stretches]
+        tokenizers = [self.vocabulary.tokenizer(l, task) for (l, _), task in zip(languages, tasks, strict=True)]
+        return Encoded(stretches, features, languages, tokenizers)
 
-    def generate(
-        self, stretches: Sequence[Stretch], encoded: ctranslate2.StorageView, tokenizers: Sequence[Tokenizer]
-    ) -> list[ctranslate2.models.WhisperGenerationResult]:
+    def generate(self, encoded: Encoded, said: Sequence[Sequence[int]] = ()) -> list[Answer]:
+        """Decode with timestamps; or, where something was `said` already, what follows it without."""
+        stretches, tokenizers = encoded.stretches, encoded.tokenizers
         prompts = [[*s.previous, *t.sot_sequence] for s, t in zip(stretches, tokenizers, strict=True)]
         most = max(s.max_tokens for s in stretches)
+        # CTranslate2 counts the prompt in, then generates at most half of it, and what was said counts too.
+        longest = min(CONTEXT_TOKENS, max(2 * most, len(prompts[0]) + most))
+        if said:
+            prompts = [[*p, tokenizers[0].no_timestamps, *s] for p, s in zip(prompts, said, strict=True)]
         options = stretches[0].options
-        results: list[ctranslate2.models.WhisperGenerationResult] = self.model.generate(
-            encoded,
+        results = self.model.generate(
+            encoded.features,
             prompts,
             beam_size=1,
-            # CTranslate2 counts the prompt in, then generates at most half of it
-            max_length=min(CONTEXT_TOKENS, max(2 * most, len(prompts[0]) + most)),
+            max_length=longest,
             sampling_topk=0 if options.temperature > 0 else 1,
             sampling_temperature=options.temperature or 1.0,
             suppress_tokens=self.vocabulary.suppressed(),
@@ -105,20 +127,15 @@ class CTranslate2Engine:
             return_no_speech_prob=True,
             return_logits_vocab=options.logprobs,
         )
-        return results
+        return [as_answer(r, len(s)) for r, s in zip_longest(results, said, fillvalue=())]
 
-    def align(
-        self,
-        stretches: Sequence[Stretch],
-        encoded: ctranslate2.StorageView,
-        tokenizers: Sequence[Tokenizer],
-        tokens: Sequence[Sequence[int]],
-    ) -> list[tuple[Timing, ...]]:
+    def align(self, encoded: Encoded, answers: Sequence[Answer]) -> list[tuple[Timing, ...]]:
         """Words and their times, for each stretch."""
-        texts = [[t for t in ids if t < tokenizers[0].eot] for ids in tokens]
-        frames = [round(s.seconds * 100) for s in stretches]
+        tokenizers = encoded.tokenizers
+        texts = [[t for t in answer.tokens if t < tokenizers[0].eot] for answer in answers]
+        frames = [round(s.seconds * FRAMES_PER_SECOND) for s in encoded.stretches]
         starts = {t.sot_sequence for t in tokenizers}  # mostly one: a call takes one for all
-        found = {start: self.model.align(encoded, list(start), texts, frames) for start in starts}
+        found = {start: self.model.align(encoded.features, list(start), texts, frames) for start in starts}
         own = [found[t.sot_sequence][i] for i, t in enumerate(tokenizers)]
         return [
             settle(as_timings(result.alignments, result.text_token_probs, text, tokenizer))
@@ -132,18 +149,20 @@ def model_folder(weights: Path | None) -> Path:
     return weights if weights.is_dir() else as_ctranslate2(weights, weights.with_suffix(".ctranslate2"))
 
 
-def average(result: ctranslate2.models.WhisperGenerationResult) -> float:
-    """openai-whisper's mean. CTranslate2 divides the same sum, end-of-text included, by the tokens without it."""
-    tokens = len(result.sequences_ids[0])
-    return float(result.scores[0]) * max(tokens, 1) / (tokens + 1)
+def as_answer(result: ctranslate2.models.WhisperGenerationResult, said: int) -> Answer:
+    """A result without the `said` tokens it begins with, which CTranslate2 repeats at no cost in score."""
+    tokens = result.sequences_ids[0]
+    steps = zip(result.logits[0] if result.logits else (), tokens, strict=False)  # the last is the end-of-text's
+    return Answer(
+        tuple(tokens[said:]),
+        result.scores[0] * len(tokens),  # a score is the sum, end-of-text included, over the tokens without it
+        result.no_speech_prob,
+        tuple(logprob(logits, token) for logits, token in steps)[said:],
+    )
 
 
-def token_logprobs(result: ctranslate2.models.WhisperGenerationResult) -> tuple[float, ...]:
-    """Natural log-probability of each token; empty where the logits were not asked for."""
-    if not result.logits:
-        return ()
-    steps = zip(result.logits[0], result.sequences_ids[0], strict=False)  # the last step is the end-of-text's
-    return tuple(float(torch.log_softmax(torch.from_numpy(np.array(logits)), 0)[token]) for logits, token in steps)
+def logprob(logits: ctranslate2.StorageView, token: int) -> float:
+    return float(torch.log_softmax(torch.from_numpy(np.array(logits)), 0)[token])
 
 
 def as_timings(

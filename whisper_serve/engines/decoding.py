@@ -14,8 +14,8 @@ import torch
 from whisper.audio import log_mel_spectrogram
 
 from whisper_serve.engines import Outcome
-from whisper_serve.engines.segments import Decoded, as_segments, shift
-from whisper_serve.engines.vocabulary import LONGEST_ANSWER, Vocabulary
+from whisper_serve.engines.segments import Answer, Decoded, as_segments, shift
+from whisper_serve.engines.vocabulary import LONGEST_ANSWER, TIMESTAMP_S, Vocabulary
 from whisper_serve.errors import BadAudio, BadRequest, ModelFailed, TranscriptionError
 from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Heard, Options, Samples, Segment, Window
 
@@ -25,7 +25,8 @@ ADAPTIVE_MARGIN_S = 3.0  # silence after the speech, so that the model sees it e
 SHORTEST_CONTEXT_S = 8.0  # below, the model is misled so often that hearing again costs more than it saves
 TOKENS_PER_SECOND, SPARE_TOKENS = 8, 16  # more than most speech needs; a pass that fills them is misled
 LIKE = 1.25  # stretches share a pass up to this ratio of lengths: the shorter pay for the longest
-REST_S = 1.0  # a shorter rest of a window holds nothing to hear
+REST_S = 1.0  # a shorter rest of a window is not heard again
+CUT_OFF_S = 0.5  # speech that begins closer to the end is left out
 
 # Signs that a short context misled the model: it repeats itself, or runs on past the speech.
 MISLED_RATIO = 1.9  # compression
@@ -168,11 +169,41 @@ def batches(stretches: Iterable[Stretch], largest: int) -> list[list[Stretch]]:
 def misled(segments: Sequence[Segment], decoded: Decoded, stretch: Stretch) -> bool:
     characters = sum(len(s.text) for s in segments)
     return (
-        len(decoded.tokens) >= stretch.max_tokens
-        or decoded.avg_logprob < MISLED_LOGPROB
+        len(decoded.answer.tokens) >= stretch.max_tokens
+        or decoded.answer.avg_logprob < MISLED_LOGPROB
         or characters > MISLED_CHARACTERS_PER_SECOND * stretch.seconds
         or any(s.compression_ratio > MISLED_RATIO for s in segments)
     )
+
+
+def complete(
+    answers: Sequence[Answer],
+    stretches: Sequence[Stretch],
+    zero: int,
+    go_on: Callable[[list[int], list[tuple[int, ...]]], list[Answer]],
+) -> list[Answer]:
+    """Let the model finish the sentences that the end of a stretch cuts off.
+
+    Whisper only names the time such a sentence begins, and leaves its words to
+    a next window that begins there. None will here: `go_on` is asked to decode
+    the stretches of these indexes again, with the text so far as a beginning.
+    """
+    done = list(answers)
+    rows = [i for i, s in enumerate(stretches) if is_cut_off(answers[i].tokens, s.seconds, zero)]
+    said = [tuple(t for t in answers[i].tokens if t < zero) for i in rows]
+    for i, rest in zip(rows, go_on(rows, said) if rows else [], strict=True):
+        done[i] = Answer(
+            answers[i].tokens + rest.tokens,
+            answers[i].sum_logprob + rest.sum_logprob,
+            answers[i].no_speech_prob,
+            answers[i].logprobs + rest.logprobs,
+        )
+    return done
+
+
+def is_cut_off(tokens: Sequence[int], seconds: float, zero: int) -> bool:
+    pair = len(tokens) > 2 and tokens[-2] >= zero and tokens[-1] >= zero
+    return pair and (tokens[-1] - zero) * TIMESTAMP_S <= seconds - CUT_OFF_S
 
 
 def log_mel(stretches: Sequence[Stretch], mels: int, device: str = "cpu") -> torch.Tensor:

@@ -16,15 +16,27 @@ from whisper_serve.types import Segment, TokenLogprob, Word
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What the decoder said to one prompt."""
+
+    tokens: tuple[int, ...]  # text and timestamps, without the end-of-text
+    sum_logprob: float  # natural logs of all tokens and the end-of-text
+    no_speech_prob: float
+    logprobs: tuple[float, ...] = ()  # natural log of each of `tokens`, where asked for
+
+    @property
+    def avg_logprob(self) -> float:
+        """As openai-whisper reckons it."""
+        return self.sum_logprob / (len(self.tokens) + 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Decoded:
     """What a model pass gave for one stretch."""
 
     language: str  # ISO 639-1
     language_probability: float
-    tokens: tuple[int, ...]  # text and timestamps, without the end-of-text
-    avg_logprob: float  # natural logs of all tokens and the end-of-text, summed, over len(tokens) + 1
-    no_speech_prob: float
-    logprobs: tuple[float, ...] = ()  # natural log of each of `tokens`, where asked for
+    answer: Answer
     words: tuple[Timing, ...] = ()  # of all text tokens, in order, where asked for
 
 
@@ -42,8 +54,8 @@ def cut(tokens: Sequence[int], seconds: float, zero: int) -> tuple[list[Cut], fl
     """Cut between timestamps that stand in pairs; `zero` is the token of 0.00 s.
 
     Answers the cuts that hold text, and from where the model has yet to hear:
-    `seconds` or later where it heard everything. Text after the last pair is
-    kept up to the end of the stretch, where openai-whisper would hear it again.
+    `seconds` or later where it heard everything. Text after the last pair lasts
+    to the end of the stretch.
     """
     timed = [token >= zero for token in tokens]
     times = [(token - zero) * TIMESTAMP_S for token in tokens]
@@ -58,15 +70,18 @@ def cut(tokens: Sequence[int], seconds: float, zero: int) -> tuple[list[Cut], fl
     return cuts, heard
 
 
-def as_segments(decoded: Decoded, seconds: float, temperature: float, tokenizer: Tokenizer) -> tuple[list[Segment], float]:
+def as_segments(
+    decoded: Decoded, seconds: float, temperature: float, tokenizer: Tokenizer
+) -> tuple[list[Segment], float]:
     """The segments of a stretch of `seconds`, in order, inside it; and from where it has yet to be heard."""
-    cuts, heard = cut(decoded.tokens, seconds, tokenizer.timestamp_begin)
-    repeats = compression_ratio(text_of(decoded.tokens, tokenizer).strip())
+    answer = decoded.answer
+    cuts, heard = cut(answer.tokens, seconds, tokenizer.timestamp_begin)
+    repeats = compression_ratio(text_of(answer.tokens, tokenizer).strip())
     words = iter(decoded.words)
     segments: list[Segment] = []
     floor = 0.0
     for c in cuts:
-        tokens = decoded.tokens[c.first : c.last]
+        tokens = answer.tokens[c.first : c.last]
         start = min(max(c.start, floor), seconds)
         segment = Segment(
             start=start,
@@ -74,10 +89,10 @@ def as_segments(decoded: Decoded, seconds: float, temperature: float, tokenizer:
             text=text_of(tokens, tokenizer),
             tokens=tokens,
             temperature=temperature,
-            avg_logprob=decoded.avg_logprob,
+            avg_logprob=answer.avg_logprob,
             compression_ratio=repeats,
-            no_speech_prob=decoded.no_speech_prob,
-            logprobs=as_logprobs(tokens, decoded.logprobs[c.first : c.last], tokenizer),
+            no_speech_prob=answer.no_speech_prob,
+            logprobs=as_logprobs(tokens, answer.logprobs[c.first : c.last], tokenizer),
         )
         if decoded.words:
             own = take(words, sum(t < tokenizer.eot for t in tokens))
