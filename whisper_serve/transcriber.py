@@ -145,11 +145,17 @@ class Transcriber:
         return tuple(t for t in self.config.quality.temperatures if t > 0) if options.temperature == 0 else ()
 
     def _looks_wrong(self, heard: Heard) -> bool:
-        """Text that repeats itself, or is unlikely though something was said."""
+        """Text that repeats itself or is unlikely, though something was said.
+
+        In silence and noise a warmer try would only invent other words.
+        """
         quality = self.config.quality
         return any(
-            s.compression_ratio > quality.compression_ratio_threshold
-            or (s.avg_logprob < quality.logprob_threshold and s.no_speech_prob <= quality.no_speech_threshold)
+            s.no_speech_prob <= quality.no_speech_threshold
+            and (
+                s.compression_ratio > quality.compression_ratio_threshold
+                or s.avg_logprob < quality.logprob_threshold
+            )
             for s in heard.segments
         )
 

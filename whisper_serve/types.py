@@ -33,7 +33,7 @@ class VadOptions:
 
     method: Literal["silero", "energy", "off"] = "silero"
     threshold: float = 0.5  # speech probability at which speech begins (silero)
-    min_speech_s: float = 0.1  # shorter sounds are not speech
+    min_speech_s: float = 0.25  # shorter sounds are not speech
     min_silence_s: float = 0.5  # shorter pauses do not end speech
     padding_s: float = 0.2  # kept on either side of speech
 

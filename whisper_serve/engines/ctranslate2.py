@@ -12,7 +12,7 @@ from whisper.tokenizer import Tokenizer
 
 from whisper_serve.engines import EngineSettings, Outcome
 from whisper_serve.engines.convert import as_ctranslate2
-from whisper_serve.engines.decoding import FRAMES_PER_SECOND, Hearing, Stretch, complete, log_mel
+from whisper_serve.engines.decoding import Hearing, Stretch, complete, log_mel
 from whisper_serve.engines.segments import Answer, Decoded
 from whisper_serve.engines.vocabulary import (
     CONTEXT_TOKENS,
@@ -133,7 +133,7 @@ class CTranslate2Engine:
         """Words and their times, for each stretch."""
         tokenizers = encoded.tokenizers
         texts = [[t for t in answer.tokens if t < tokenizers[0].eot] for answer in answers]
-        frames = [round(s.seconds * FRAMES_PER_SECOND) for s in encoded.stretches]
+        frames = [s.sound_frames for s in encoded.stretches]
         starts = {t.sot_sequence for t in tokenizers}  # mostly one: a call takes one for all
         found = {start: self.model.align(encoded.features, list(start), texts, frames) for start in starts}
         own = [found[t.sot_sequence][i] for i, t in enumerate(tokenizers)]

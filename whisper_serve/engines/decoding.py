@@ -53,6 +53,11 @@ class Stretch:
         return len(self.samples) / SAMPLE_RATE
 
     @property
+    def sound_frames(self) -> int:
+        """Mel frames that are not padding; at least the two of one encoder step."""
+        return max(2, round(self.seconds * FRAMES_PER_SECOND))
+
+    @property
     def kind(self) -> Kind:
         """What stretches must have in common to share a pass."""
         o = self.options

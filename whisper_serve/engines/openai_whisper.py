@@ -1,19 +1,18 @@
 """openai-whisper on torch: the reference, and for GPUs. Windows in, what was heard out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from whisper.decoding import DecodingOptions, DecodingTask, GreedyDecoder
+from whisper.decoding import DecodingOptions, DecodingTask, GreedyDecoder, detect_language
 from whisper.model import Whisper
 from whisper.timing import find_alignment
-from whisper.tokenizer import Tokenizer
 
 from whisper_serve.engines import EngineSettings, Outcome
 from whisper_serve.engines.convert import as_openai_whisper
-from whisper_serve.engines.decoding import FRAMES_PER_SECOND, Hearing, Stretch, complete, log_mel
+from whisper_serve.engines.decoding import Hearing, Stretch, complete, log_mel
 from whisper_serve.engines.segments import Answer, Decoded
 from whisper_serve.engines.vocabulary import LATEST_FIRST_TIMESTAMP_S, Vocabulary
 from whisper_serve.engines.words import Timing, settle
@@ -32,7 +31,9 @@ class OpenAIWhisperEngine:
         if settings.weights is None:
             raise WeightsError("the engine 'openai_whisper' needs a model")
         torch.set_num_threads(settings.threads)
-        set_up_gpu()
+        if settings.device == "cuda":
+            torch.set_float32_matmul_precision("high")  # TF32
+            torch.backends.cudnn.benchmark = True
         self.device = settings.device
         self.dtype = number_type(settings)
         self.model = cast(as_openai_whisper(settings.weights), self.dtype).to(settings.device).eval()
@@ -56,5 +57,116 @@ class OpenAIWhisperEngine:
             groups.setdefault((languages[i][0], stretch.options.task, stretch.previous), []).append(i)
         decoded: dict[int, Decoded] = {}
         for rows in groups.values():
-            ...
+            group = [stretches[i] for i in rows]
+            answers = self.decode(group, features[rows], languages[rows[0]][0])
+            words = self.align(group, features[rows], languages[rows[0]][0], answers)
+            for i, answer, timings in zip(rows, answers, words, strict=True):
+                decoded[i] = Decoded(*languages[i], answer, timings)
         return [decoded[i] for i in range(len(stretches))]
+
+    def languages(self, stretches: Sequence[Stretch], features: Tensor) -> list[tuple[str, float]]:
+        """Code and probability of each stretch's language: as given, or the likeliest."""
+        if stretches[0].options.language is not None:  # then all of this kind have one
+            return [(s.options.language or "", 1.0) for s in stretches]
+        _, ranked = detect_language(self.model, features, self.vocabulary.tokenizer())
+        return [max(probabilities.items(), key=lambda of: of[1]) for probabilities in ranked]
+
+    def decode(self, stretches: Sequence[Stretch], features: Tensor, language: str) -> list[Answer]:
+        """The answers to stretches that share everything asked; `features` has shape (n, 1500, width)."""
+        first = stretches[0]
+        options = DecodingOptions(
+            task=first.options.task,
+            language=language,
+            temperature=first.options.temperature,
+            prompt=list(first.previous[1:]),  # the task adds the start token itself
+            max_initial_timestamp=LATEST_FIRST_TIMESTAMP_S,
+        )
+
+        def go_on(rows: list[int], said: list[tuple[int, ...]]) -> list[Answer]:
+            after = [replace(options, prefix=list(words), without_timestamps=True, suppress_blank=False) for words in said]
+            return [Task(self.model, o).answers(features[i : i + 1])[0] for i, o in zip(rows, after, strict=True)]
+
+        answers = Task(self.model, options).answers(features)
+        return complete(answers, stretches, self.vocabulary.tokenizer().timestamp_begin, go_on)
+
+    def align(
+        self, stretches: Sequence[Stretch], features: Tensor, language: str, answers: Sequence[Answer]
+    ) -> list[tuple[Timing, ...]]:
+        """Words and their times for each stretch, where asked for."""
+        if not stretches[0].options.word_timestamps:
+            return [()] * len(stretches)
+        tokenizer = self.vocabulary.tokenizer(language, stretches[0].options.task)
+        model = Encoded(self.model)
+        aligned = []
+        for stretch, heard, answer in zip(stretches, features, answers, strict=True):
+            text = [t for t in answer.tokens if t < tokenizer.eot]
+            found = find_alignment(model, tokenizer, text, heard, stretch.sound_frames)
+            aligned.append(settle([Timing(w.word, list(w.tokens), w.start, w.end, w.probability) for w in found]))
+        return aligned
+
+
+class Task(DecodingTask):  # type: ignore[misc]  # openai-whisper has no types
+    """openai-whisper's decoding, of what is encoded already, keeping each token's probability."""
+
+    def __init__(self, model: Whisper, options: DecodingOptions) -> None:
+        super().__init__(model, options)
+        self.decoder = Recorder(options.temperature, self.tokenizer.eot)
+
+    def answers(self, features: Tensor) -> list[Answer]:
+        results = self.run(features)
+        steps = torch.stack(self.decoder.steps, dim=1).tolist()  # of each stretch, one per token
+        return [
+            Answer(
+                tuple(result.tokens),
+                result.avg_logprob * (len(result.tokens) + 1),
+                result.no_speech_prob,
+                tuple(logprobs[: len(result.tokens)]),
+            )
+            for result, logprobs in zip(results, steps, strict=True)
+        ]
+
+    def _get_audio_features(self, mel: Tensor) -> Tensor:
+        return mel
+
+
+class Recorder(GreedyDecoder):  # type: ignore[misc]  # openai-whisper has no types
+    """Keeps what each step adds to the log-probabilities, shape (n,)."""
+
+    def __init__(self, temperature: float, eot: int) -> None:
+        super().__init__(temperature, eot)
+        self.steps: list[Tensor] = []
+
+    def update(self, tokens: Tensor, logits: Tensor, sum_logprobs: Tensor) -> tuple[Tensor, bool]:
+        before = sum_logprobs.clone()
+        updated: tuple[Tensor, bool] = super().update(tokens, logits, sum_logprobs)
+        self.steps.append(sum_logprobs - before)
+        return updated
+
+
+class Encoded:
+    """A model that is called with encoder output in place of mel, so that aligning encodes nothing twice."""
+
+    def __init__(self, model: Whisper) -> None:
+        self.model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def __call__(self, features: Tensor, tokens: Tensor) -> Tensor:
+        logits: Tensor = self.model.decoder(tokens, features)
+        return logits
+
+
+def number_type(settings: EngineSettings) -> torch.dtype:
+    name = BEST_TYPE[settings.device] if settings.compute_type == "auto" else settings.compute_type
+    if name not in TYPES:
+        raise ConfigError(f"the engine 'openai_whisper' cannot compute in {name!r}; it can in {', '.join(TYPES)}")
+    return TYPES[name]
+
+
+def cast(model: Whisper, dtype: torch.dtype) -> Whisper:
+    """Cast the large tensors once, instead of in every pass; layer norms stay in float32."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Conv1d | nn.Embedding):
+            module.to(dtype)
+    return model
