@@ -1,5 +1,6 @@
 import io
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ from whisper_serve.config import Config
 from whisper_serve.engines import EngineSettings
 from whisper_serve.engines.fake import FakeEngine
 from whisper_serve.errors import TranscriptionError
-from whisper_serve.transcriber import Transcriber
+from whisper_serve.transcriber import Infer, Transcriber
 from whisper_serve.types import SAMPLE_RATE, Heard, Window
 
 
@@ -52,14 +53,21 @@ def config() -> Config:
     return fake_config()
 
 
-@pytest.fixture
-async def client(config: Config) -> AsyncIterator[httpx.AsyncClient]:
-    """The HTTP side over ASGI, with the fake engine behind it."""
+@asynccontextmanager
+async def served(config: Config, infer: Infer) -> AsyncIterator[httpx.AsyncClient]:
+    """The HTTP side over ASGI, with `infer` behind it."""
 
     async def ready() -> bool:
         return True
 
-    api = create_api(Service(config, Transcriber(config, fake_infer), ready))
+    api = create_api(Service(config, Transcriber(config, infer), ready))
     transport = httpx.ASGITransport(api, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+
+
+@pytest.fixture
+async def client(config: Config) -> AsyncIterator[httpx.AsyncClient]:
+    """The HTTP side over ASGI, with the fake engine behind it."""
+    async with served(config, fake_infer) as client:
         yield client

@@ -1,6 +1,6 @@
 """Bytes of any container in, Audio out: 16 kHz, mono, float32, and no longer than it may be.
 
-To take another container, add its row to CONTAINERS. All are read by the
+To take another container, add its row to CONTAINERS in containers.py. All are read by the
 FFmpeg libraries inside PyAV, block by block: no program is started, no other
 file or address is opened, and memory stays near that of the result.
 """
@@ -9,8 +9,9 @@ import io
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import cache
 from itertools import chain, groupby
+from math import inf
 from operator import itemgetter
 
 import av
@@ -20,47 +21,9 @@ import soxr
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
+from whisper_serve.containers import ANY, CONTAINERS, Container
 from whisper_serve.errors import BadAudio, TooLarge
 from whisper_serve.types import SAMPLE_RATE, Audio, Samples
-
-ANY = "*"  # among the accepted extensions: every container of the table
-
-
-@dataclass(frozen=True, slots=True)
-class Container:
-    """A kind of file."""
-
-    name: str  # as users know it
-    extensions: tuple[str, ...]
-    exact: bool = False  # its index says how much sound there is, and a healthy file holds that much
-
-
-CONTAINERS = {  # by FFmpeg's names
-    "aac": Container("AAC", (".aac",)),
-    "ac3": Container("AC-3", (".ac3",)),
-    "aiff": Container("AIFF", (".aiff", ".aif", ".aifc")),
-    "amr": Container("AMR", (".amr",)),
-    "asf": Container("Windows Media", (".wma", ".wmv", ".asf")),
-    "au": Container("AU", (".au", ".snd"), exact=True),
-    "avi": Container("AVI", (".avi",)),
-    "caf": Container("CAF", (".caf",)),
-    "eac3": Container("E-AC-3", (".eac3", ".ec3")),
-    "flac": Container("FLAC", (".flac",), exact=True),
-    "flv": Container("Flash", (".flv",)),
-    "gsm": Container("GSM", (".gsm",)),
-    "matroska,webm": Container("WebM or Matroska", (".webm", ".weba", ".mkv", ".mka")),
-    "mov,mp4,m4a,3gp,3g2,mj2": Container("MP4", (".mp4", ".m4a", ".m4b", ".m4v", ".mov", ".3gp"), exact=True),
-    "mp3": Container("MP3", (".mp3", ".mpga", ".mpeg", ".mp2")),
-    "mpeg": Container("MPEG", (".mpeg", ".mpg", ".vob")),
-    "mpegts": Container("MPEG-TS", (".ts", ".mts", ".m2ts")),
-    "nistsphere": Container("NIST SPHERE", (".sph", ".nist")),
-    "ogg": Container("Ogg", (".ogg", ".oga", ".opus", ".spx", ".ogv")),
-    "tta": Container("TTA", (".tta",), exact=True),
-    "voc": Container("VOC", (".voc",)),
-    "w64": Container("Wave64", (".w64",)),
-    "wav": Container("WAV", (".wav",)),
-    "wv": Container("WavPack", (".wv",), exact=True),
-}
 
 RATES = range(1_000, 384_001)  # Hz; others are damaged or hostile headers
 CHANNELS = range(1, 65)
@@ -68,7 +31,6 @@ CRUMBS = 2_000  # packets per second of sound; healthy files have far fewer, and
 BLOCK = 1 << 15  # samples mixed and resampled at a time
 SLACK_S = 0.5  # the index and the sound of a healthy file differ by less
 STREAMED = 0x7F00_0000  # bytes; a writer that cannot seek back claims this many, or more
-MIX = {"rematrix_maxval": "1"}  # weights that add up to one, so that a full-scale 5.1 mix does not clip
 UNWEIGHTED = ("channels", "ambisonic", "binaural")  # in names of layouts FFmpeg cannot mix, as "9 channels"
 MP3_STARTS = (b"ID3", b"\xff", b"APETAGEX")
 IFF = {b"RIFF": ("<4sI", b"data"), b"FORM": (">4sI", b"SSND")}  # chunk header; the chunk with the sound
@@ -117,12 +79,14 @@ def decode(data: bytes, max_seconds: float, accepted: tuple[str, ...] = (ANY,)) 
     )  # a sample at 44.1 kHz is a third of one here
 
 
-def from_pcm(data: bytes) -> Audio:
-    """Read headerless sound: 16-bit little-endian, mono, at SAMPLE_RATE. Raises BadAudio."""
+def from_pcm(data: bytes, max_seconds: float = inf) -> Audio:
+    """Read headerless sound: 16-bit little-endian, mono, at SAMPLE_RATE. Raises BadAudio, TooLarge."""
     if not data:
         raise BadAudio("there is no sound: zero bytes were sent")
     if len(data) % 2:
         raise BadAudio(f"16-bit samples take an even number of bytes; {len(data)} were sent")
+    if len(data) / 2 / SAMPLE_RATE > max_seconds:
+        raise _too_long(max_seconds)
     samples = np.frombuffer(data, "<i2").astype(np.float32)
     samples /= 32768
     return Audio(samples)
@@ -251,12 +215,22 @@ def _mono(frames: Iterable[av.AudioFrame]) -> Iterator[tuple[int, Samples]]:
     """
     for (rate, _, layout), alike in groupby(frames, lambda f: (f.sample_rate, f.format.name, f.layout.name)):
         target = layout if any(word in layout for word in UNWEIGHTED) else "mono"
-        mixer = av.AudioResampler("flt", target, frame_size=BLOCK, options=MIX)
+        mixer = av.AudioResampler("flt", target, frame_size=BLOCK)
+        loudest = 1.0 if target == layout else _loudest_mix(layout)
         for frame in chain(alike, [None]):
             for mixed in mixer.resample(frame):
                 # Interleaved: PyAV 18.1 misreads the planes of more than eight channels.
-                samples = _tamed(np.asarray(mixed.to_ndarray()[0], np.float32))
+                samples = _tamed(np.asarray(mixed.to_ndarray()[0], np.float32) / np.float32(loudest))
                 yield rate, samples if target == "mono" else samples.reshape(mixed.samples, -1).mean(axis=1)
+
+
+@cache
+def _loudest_mix(layout: str) -> float:
+    """The sum of FFmpeg's weights for a layout: a mix divided by it does not clip, even of a full-scale 5.1."""
+    channels = av.AudioLayout(layout).nb_channels
+    full_scale = av.AudioFrame.from_ndarray(np.ones((1, channels * BLOCK), np.float32), "flt", layout)
+    full_scale.sample_rate = SAMPLE_RATE
+    return float(av.AudioResampler("flt", "mono").resample(full_scale)[0].to_ndarray().max())
 
 
 def _at_16k(blocks: Iterable[tuple[int, Samples]]) -> Iterator[Samples]:

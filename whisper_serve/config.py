@@ -90,6 +90,24 @@ class Model(Section):
         "adaptive", description="encode what was said, or always 30 s"
     )
 
+    aliases: tuple[str, ...] = Field(
+        (
+            "whisper-1",
+            "gpt-transcribe",
+            "gpt-4o-transcribe",
+            "gpt-4o-mini-transcribe",
+            "openai/whisper-{size}",
+            "Systran/faster-whisper-{size}",
+        ),
+        description="other ids by which OpenAI's clients may ask for the model; {size} stands for its own",
+    )
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """What clients may call the model: its own id, then its aliases. A local path goes by its last part."""
+        own = Path(self.size).name.removesuffix(".pt")
+        return (own, *(alias.replace("{size}", own) for alias in self.aliases))
+
     @model_validator(mode="after")
     def _known_size(self) -> "Model":
         """A name that is no path on this machine is checked here; files are checked where they are loaded."""

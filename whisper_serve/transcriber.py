@@ -6,13 +6,13 @@ Knows no HTTP, no Ray and no engine: what hears a window is a function it is giv
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from whisper_serve import filters, vad
-from whisper_serve.audio import decode
+from whisper_serve.audio import decode, from_pcm
 from whisper_serve.config import Config
 from whisper_serve.errors import ModelFailed
 from whisper_serve.types import (
@@ -77,9 +77,9 @@ class Transcriber:
         recording = await self.open(data, options)
         return collect(recording, [step async for step in self.steps(recording)])
 
-    async def detect(self, data: bytes) -> Heard | None:
+    async def detect(self, data: bytes, options: Options) -> Heard | None:
         """What language the first speech is in; None where nobody speaks."""
-        recording = await self.open(data, Options())
+        recording = await self.open(data, options)
         return await self.infer(recording.windows[0]) if recording.windows else None
 
     async def open(self, data: bytes, options: Options) -> Recording:
@@ -90,10 +90,14 @@ class Transcriber:
         return Recording(windows, audio.seconds, options, time.perf_counter() - began)
 
     def _cut(self, data: bytes, options: Options) -> tuple[Audio, list[vad.Span]]:
-        audio = decode(data, self.config.server.max_audio_s, self.config.model.supported_formats)
+        longest = self.config.server.max_audio_s
+        if options.headerless:
+            audio = from_pcm(data, longest)
+        else:
+            audio = decode(data, longest, self.config.model.supported_formats)
         return audio, vad.windows(audio, options.vad or self.config.vad.options())
 
-    async def steps(self, recording: Recording) -> AsyncIterator[Step]:
+    async def steps(self, recording: Recording) -> AsyncGenerator[Step, None]:
         """Hear the windows, several at once; yield what each adds, in order.
 
         Where the language is to be detected, the first window is heard alone

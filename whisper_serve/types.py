@@ -52,6 +52,7 @@ class Options:
     vad: VadOptions | None = None  # None: as configured
     use_parallel: bool = True  # False: one window at a time
     allow_partial: bool = False  # True: answer what could be heard, and name the holes
+    headerless: bool = False  # the recording is bare samples: 16-bit little-endian, mono, SAMPLE_RATE
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 import io
 import random
+import re
 import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from tests.speech import SHARED
-from whisper_serve.audio import CHANNELS, CONTAINERS, RATES, decode, from_pcm
+from whisper_serve.audio import CHANNELS, RATES, decode, from_pcm
+from whisper_serve.containers import CONTAINERS
 from whisper_serve.errors import BadAudio, TooLarge
 from whisper_serve.types import SAMPLE_RATE, Samples
 
@@ -213,7 +215,8 @@ def test_two_channels_are_averaged() -> None:
 
 def test_full_scale_surround_sound_is_mixed_without_clipping() -> None:
     heard = decode(encoded("flac", "flac", 2 * tone(1, 48_000), layout="5.1"), 2).samples
-    assert 0.97 < np.abs(heard[1000:-1000]).max() < 1.0
+    assert 0.97 < np.abs(heard[1000:-1000]).max() <= 1.0
+    assert np.mean(np.abs(heard) > 0.99) < 0.2  # a sine's peaks; clipped ones would be flat
     assert pitch(heard) == 1000
 
 
@@ -335,7 +338,9 @@ def test_a_file_with_less_sound_than_its_header_promises_is_refused(kind: str) -
     data = written(noise, kind=kind)
     said = complaint(data[: len(data) // 2])
     assert said.startswith("the recording is cut short: ")
-    assert said.endswith(" of 4.0 s could be read")
+    assert re.search(
+        r" of (4\.0|3\.8) s could be read$", said
+    )  # FFmpeg 7, with Python 3.10, counts AIFF short
     assert float(said.split()[5]) == pytest.approx(2, abs=0.3)
 
 

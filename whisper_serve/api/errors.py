@@ -1,7 +1,8 @@
 """Errors to HTTP: one table from kind to status, and one body for each dialect."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from logging import getLogger
 from typing import Any
@@ -28,18 +29,37 @@ STATUS = {
 NO_RETRY = {"x-should-retry": "false"}
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as HTTP knows it."""
+
+    status: int
+    message: str
+    param: str | None = None  # the field at fault
+    code: str | None = None  # for programs, in OpenAI's words
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+# What OpenAI's clients look for beside the status. All that can be looked up, and not found, is a model.
+CODES = {
+    "not_found": ("model", "model_not_found"),
+    "overloaded": (None, "rate_limit_exceeded"),
+}
+
+
 async def failed(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, TranscriptionError)
-    headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, Overloaded) else {}
-    if error.kind in ("internal", "timeout"):
-        headers |= NO_RETRY
-    return answer(request, STATUS[error.kind], str(error), headers)
+    return answer(request, as_problem(error))
 
 
 async def malformed(request: Request, error: Exception) -> JSONResponse:
+    """A field that is missing, or of the wrong kind."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    return answer(request, 400, f"{first['loc'][-1]}: {first['msg'][0].lower()}{first['msg'][1:]}")
+    param = str([*first["loc"], "body"][1])  # after "body" or "query"; before the index in a list
+    said = first["msg"].removeprefix("Value error, ")
+    if said.startswith("Expected UploadFile"):
+        said = "must be a file, sent as a form part with a filename"
+    return answer(request, Problem(400, f"{param}: {said[0].lower()}{said[1:]}", param))
 
 
 async def refused(request: Request, error: Exception) -> JSONResponse:
@@ -47,22 +67,50 @@ async def refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     said = f"{request.method} {request.url.path}: {error.detail}"
     own_words = error.detail and error.detail != HTTPStatus(error.status_code).phrase
-    return answer(request, error.status_code, error.detail if own_words else said, dict(error.headers or {}))
+    code = "unknown_url" if error.status_code == 404 else None
+    message = error.detail if own_words else said
+    return answer(request, Problem(error.status_code, message, None, code, error.headers or {}))
 
 
 async def broken(request: Request, error: Exception) -> JSONResponse:
-    getLogger(NAME).error("unforeseen", exc_info=error)
-    return answer(request, 500, "the service failed; its log has the request id", NO_RETRY)
+    return answer(request, as_problem(error))
 
 
-def answer(
-    request: Request, status: int, message: str, headers: dict[str, str] | None = None
-) -> JSONResponse:
-    body = next(body for prefix, body in BODIES if request.url.path.startswith(prefix))
-    return JSONResponse(body(request, message), status, headers)
+def as_problem(error: Exception) -> Problem:
+    """Of our own errors; any other is told to the log, and the caller where to look."""
+    if not isinstance(error, TranscriptionError):
+        getLogger(NAME).error("unforeseen", exc_info=error)
+        return Problem(500, "the service failed; its log has the request id", headers=NO_RETRY)
+    headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, Overloaded) else {}
+    if error.kind in ("internal", "timeout"):
+        headers |= NO_RETRY
+    param, code = CODES.get(error.kind, (None, None))
+    return Problem(STATUS[error.kind], str(error), param, code, headers)
 
 
-def seed_body(request: Request, message: str) -> dict[str, Any]:
+def answer(request: Request, problem: Problem) -> JSONResponse:
+    return JSONResponse(as_body(request, problem), problem.status, dict(problem.headers))
+
+
+def as_body(request: Request, problem: Problem) -> dict[str, Any]:
+    """In the dialect of the path that was asked."""
+    render = next(render for prefix, render in BODIES if request.url.path.startswith(prefix))
+    return render(request, problem)
+
+
+def openai_body(request: Request, problem: Problem) -> dict[str, Any]:
+    kind = "server_error" if problem.status >= 500 else "invalid_request_error"
+    return {
+        "error": {
+            "message": problem.message,
+            "type": "rate_limit_error" if problem.status == 429 else kind,
+            "param": problem.param,
+            "code": problem.code,
+        }
+    }
+
+
+def seed_body(request: Request, problem: Problem) -> dict[str, Any]:
     latency = time.perf_counter() - request.state.began
     return {
         "success": False,
@@ -70,9 +118,12 @@ def seed_body(request: Request, message: str) -> dict[str, Any]:
         "latency": round(latency, 4),
         "word_count": 0,
         "gpu_memory": 0.0,
-        "error": message,
+        "error": problem.message,
     }
 
 
 # The first prefix that fits decides, so the last fits all.
-BODIES: list[tuple[str, Callable[[Request, str], dict[str, Any]]]] = [("", seed_body)]
+BODIES: list[tuple[str, Callable[[Request, Problem], dict[str, Any]]]] = [
+    ("/v1/", openai_body),
+    ("", seed_body),
+]

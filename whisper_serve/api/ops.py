@@ -1,11 +1,15 @@
-"""For those who run it: does the process live, has a replica its model."""
+"""For those who run it or look for it: does it live, has it its model, what can it do."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from whisper_serve.api.deps import ServiceDep
+from whisper_serve.containers import ANY, CONTAINERS
+from whisper_serve.formats import FORMATS
+from whisper_serve.languages import LANGUAGES
+from whisper_serve.types import Task
 
 router = APIRouter(tags=["operations"])
 
@@ -13,6 +17,39 @@ router = APIRouter(tags=["operations"])
 class Health(BaseModel):
     status: Literal["healthy", "unhealthy"]
     reason: str | None = None
+
+
+class Alive(BaseModel):
+    status: Literal["alive"] = "alive"
+
+
+class Limits(BaseModel):
+    max_upload_mb: float = Field(description="of a request's body, in megabytes (1e6 bytes)")
+    max_audio_s: float = Field(description="of a recording, in seconds")
+
+
+class Stream(BaseModel):
+    kind: str = Field(examples=["sse"])
+    path: str = Field(examples=["/transcribe/stream"])
+
+
+STREAMS = [
+    Stream(kind="sse", path="/transcribe/stream"),
+    Stream(kind="sse", path="/v1/audio/transcriptions"),
+]
+
+
+class Capabilities(BaseModel):
+    models: list[str] = Field(description="ids the model goes by; the first is its own", examples=[["base"]])
+    device: str = Field(description="cpu or cuda", examples=["cpu"])
+    tasks: list[str] = Field(examples=[["transcribe", "translate"]])
+    languages: dict[str, str] = Field(
+        description="ISO 639-1 code to English name", examples=[{"en": "english"}]
+    )
+    audio_formats: list[str] = Field(description="told by content, not by name", examples=[[".flac", ".wav"]])
+    response_formats: list[str] = Field(description="of /v1/audio", examples=[["json", "srt"]])
+    streaming: list[Stream]
+    limits: Limits
 
 
 @router.get("/health", response_model_exclude_none=True, responses={503: {"model": Health}})
@@ -26,6 +63,24 @@ async def health(service: ServiceDep, response: Response) -> Health:
 
 
 @router.get("/healthz")
-async def healthz() -> dict[str, str]:
+async def healthz() -> Alive:
     """Whether the process lives."""
-    return {"status": "alive"}
+    return Alive()
+
+
+@router.get("/capabilities")
+async def capabilities(service: ServiceDep) -> Capabilities:
+    """What this service can do, and how much of it at once."""
+    model, server = service.config.model, service.config.server
+    any_format = sorted({name for container in CONTAINERS.values() for name in container.extensions})
+    english_only = model.ids[0].endswith(".en")
+    return Capabilities(
+        models=list(model.ids),
+        device=model.device,
+        tasks=["transcribe"] if english_only else list(get_args(Task)),
+        languages={"en": LANGUAGES["en"]} if english_only else LANGUAGES,
+        audio_formats=any_format if ANY in model.supported_formats else list(model.supported_formats),
+        response_formats=list(FORMATS),
+        streaming=STREAMS,
+        limits=Limits(max_upload_mb=server.max_upload_mb, max_audio_s=server.max_audio_s),
+    )

@@ -1,23 +1,29 @@
-"""POST /transcribe, the seed dialect: a recording in; its words, and what they took, out."""
+"""POST /transcribe, the seed dialect: a recording in; its words, and what they took, out, at once or as events."""
 
 import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Request, Response, UploadFile
+from fastapi import APIRouter, Depends, Form, Request, Response
 from pydantic import BaseModel, Field
 
+from whisper_serve.api import sse
 from whisper_serve.api.deps import ServiceDep
 from whisper_serve.api.forms import (
-    Blank,
+    FileField,
     HotwordsField,
     LanguageField,
+    ParallelField,
     PromptField,
+    TaskField,
     TemperatureField,
-    spoken,
     vad_options,
 )
 from whisper_serve.api.measures import measured
-from whisper_serve.types import Options, Segment, Task, Transcript
+from whisper_serve.formats import rounded
+from whisper_serve.types import Dropped, Hole, Options, Segment, Transcript
 
 router = APIRouter(tags=["transcription"])
 
@@ -36,14 +42,30 @@ class SpokenSegment(BaseModel):
     words: list[SpokenWord]
 
 
+class Unheard(BaseModel):
+    start: float = Field(description="seconds from the start of the recording")
+    end: float
+    error: str = Field(description="why it could not be heard")
+
+
+class LeftOut(BaseModel):
+    start: float = Field(description="seconds from the start of the recording")
+    end: float
+    text: str
+    reason: str = Field(description="the filter that took it for invented")
+
+
 class Transcribed(BaseModel):
     success: bool
-    text: str
+    text: str = Field(examples=["Ask not what your country can do for you."])
     latency: float = Field(description="seconds this request took")
     word_count: int
     gpu_memory: float = Field(description="gigabytes of GPU memory in use; 0 on a CPU")
-    error: str | None
+    error: str | None = Field(description="one sentence, where success is false")
     segments: list[SpokenSegment] = Field([], description="with word_timestamps only")
+    success_rate: float = Field(1.0, description="share of the speech windows heard; with allow_partial only")
+    holes: list[Unheard] = Field([], description="with allow_partial only")
+    dropped: list[LeftOut] = Field([], description="with allow_partial only")
 
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -54,75 +76,136 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
         429: "no room in the queue; see Retry-After",
         500: "the model failed",
         503: "no model replica is ready",
+        504: "it took longer than a request may",
     }.items()
 }
+EVENTS: dict[str, Any] = {"description": "events", "content": sse.CONTENT}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The form of both endpoints."""
+
+    audio_file: FileField
+    language: LanguageField = None
+    task: TaskField = "transcribe"
+    prompt: PromptField = ""
+    hotwords: HotwordsField = ""
+    temperature: TemperatureField = 0.0
+    word_timestamps: Annotated[
+        bool, Form(description="answer segments and words with their times", examples=[True])
+    ] = False
+    vad: Annotated[
+        bool | None, Form(description="false: hear silences too; absent: as configured", examples=[False])
+    ] = None
+    use_parallel: ParallelField = True
+    allow_partial: Annotated[
+        bool,
+        Form(
+            description="where the model fails on a stretch: answer the rest, and name what is missing",
+            examples=[True],
+        ),
+    ] = False
+
+    def options(self) -> Options:
+        return Options(
+            language=self.language,
+            task=self.task,
+            prompt=self.prompt,
+            hotwords=self.hotwords,
+            temperature=self.temperature,
+            word_timestamps=self.word_timestamps,
+            vad=vad_options(self.vad),
+            use_parallel=self.use_parallel,
+            allow_partial=self.allow_partial,
+        )
 
 
 @router.post("/transcribe", responses=REFUSALS, response_model_exclude_unset=True)
 async def transcribe(
-    request: Request,
-    response: Response,
-    service: ServiceDep,
-    audio_file: Annotated[
-        UploadFile, File(description="a recording, or a video with sound, in any common format")
-    ],
-    language: LanguageField = None,
-    task: Annotated[Task, Form(description="translate: into English")] = "transcribe",
-    prompt: PromptField = None,
-    hotwords: HotwordsField = None,
-    temperature: TemperatureField = None,
-    word_timestamps: Annotated[
-        bool | None, Blank, Form(description="answer segments and words with their times")
-    ] = None,
-    vad: Annotated[bool | None, Blank, Form(description="false: hear silences too")] = None,
-    use_parallel: Annotated[
-        bool | None, Blank, Form(description="false: one stretch of the recording at a time")
-    ] = None,
+    request: Request, response: Response, service: ServiceDep, asked: Annotated[Asked, Depends()]
 ) -> Transcribed:
     """Transcribe a recording."""
-    options = Options(
-        language=spoken(language),
-        task=task,
-        prompt=prompt or "",
-        hotwords=hotwords or "",
-        temperature=temperature or 0.0,
-        word_timestamps=bool(word_timestamps),
-        vad=vad_options(vad),
-        use_parallel=use_parallel is not False,
-    )
-    transcript = await service.transcriber.transcribe(await audio_file.read(), options)
+    options = asked.options()
+    transcript = await service.transcriber.transcribe(await asked.audio_file.read(), options)
     response.headers.update(measured(request, transcript))
-    return as_answer(transcript, time.perf_counter() - request.state.began, options.word_timestamps)
+    return as_answer(request, transcript, options)
 
 
-def as_answer(transcript: Transcript, latency: float, with_words: bool) -> Transcribed:
-    answer = Transcribed(
+@router.post("/transcribe/stream", response_class=Response, responses=REFUSALS | {200: EVENTS})
+async def transcribe_stream(
+    request: Request, service: ServiceDep, asked: Annotated[Asked, Depends()]
+) -> Response:
+    """The same, as server-sent events.
+
+    Each adds `text`, and says in `done` which share of the recording is
+    behind it; with word_timestamps it has `segments` too. The last event is
+    what POST /transcribe answers, or its error.
+    """
+    options = asked.options()
+    pieces = sse.pieces(request, service, await asked.audio_file.read(), options)
+    return await sse.respond(request, events(request, pieces, options))
+
+
+async def events(
+    request: Request, pieces: AsyncGenerator[sse.Piece | Transcript, None], options: Options
+) -> AsyncGenerator[sse.Event, None]:
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if isinstance(piece, Transcript):
+                yield as_answer(request, piece, options).model_dump(exclude_unset=True)
+                continue
+            event: sse.Event = {"text": piece.text, "done": round(piece.step.done, 4)}
+            if options.word_timestamps:
+                event["segments"] = [as_segment(s).model_dump() for s in piece.step.segments]
+            yield event
+
+
+def as_answer(request: Request, transcript: Transcript, options: Options) -> Transcribed:
+    more: dict[str, Any] = {}
+    if options.word_timestamps:
+        more["segments"] = [as_segment(s) for s in transcript.segments]
+    if options.allow_partial:
+        more["success_rate"] = round(transcript.success_rate, 4)
+        more["holes"] = [as_unheard(hole) for hole in transcript.holes]
+        more["dropped"] = [as_left_out(dropped) for dropped in transcript.dropped]
+    return Transcribed(
         success=True,
         text=transcript.text,
-        latency=round(latency, 4),
+        latency=round(time.perf_counter() - request.state.began, 4),
         word_count=len(transcript.text.split()),
         gpu_memory=round(transcript.gpu_memory_gb, 3),
         error=None,
-    )
-    return (
-        answer.model_copy(update={"segments": [as_segment(s) for s in transcript.segments]})
-        if with_words
-        else answer
+        **more,
     )
 
 
 def as_segment(segment: Segment) -> SpokenSegment:
     return SpokenSegment(
-        start=round(segment.start, 3),
-        end=round(segment.end, 3),
+        start=rounded(segment.start),
+        end=rounded(segment.end),
         text=segment.text.strip(),
         words=[
             SpokenWord(
                 word=w.text.strip(),
-                start=round(w.start, 3),
-                end=round(w.end, 3),
+                start=rounded(w.start),
+                end=rounded(w.end),
                 probability=round(w.probability, 3),
             )
             for w in segment.words
         ],
+    )
+
+
+def as_unheard(hole: Hole) -> Unheard:
+    return Unheard(start=rounded(hole.start), end=rounded(hole.end), error=hole.error)
+
+
+def as_left_out(dropped: Dropped) -> LeftOut:
+    segment = dropped.segment
+    return LeftOut(
+        start=rounded(segment.start),
+        end=rounded(segment.end),
+        text=segment.text.strip(),
+        reason=dropped.reason,
     )

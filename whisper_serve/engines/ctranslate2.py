@@ -14,12 +14,7 @@ from whisper_serve.engines import EngineSettings, Outcome
 from whisper_serve.engines.convert import as_ctranslate2
 from whisper_serve.engines.decoding import Hearing, Stretch, complete, log_mel
 from whisper_serve.engines.segments import Answer, Decoded
-from whisper_serve.engines.vocabulary import (
-    CONTEXT_TOKENS,
-    LATEST_FIRST_TIMESTAMP_S,
-    TIMESTAMP_S,
-    Vocabulary,
-)
+from whisper_serve.engines.vocabulary import CONTEXT_TOKENS, LATEST_FIRST_TIMESTAMP_S, TIMESTAMP_S, Vocabulary
 from whisper_serve.engines.words import Timing, settle
 from whisper_serve.errors import WeightsError
 from whisper_serve.types import Window
@@ -50,13 +45,16 @@ class Encoded:
 
 
 class CTranslate2Engine:
+    """Weights are a CTranslate2 folder, or a checkpoint, converted once beside it. Raises WeightsError."""
+
     def __init__(self, settings: EngineSettings) -> None:
         torch.set_num_threads(settings.threads)
         self.device = settings.device
+        best = settings.compute_type == "auto"
         self.model = ctranslate2.models.Whisper(
             str(model_folder(settings.weights)),
             device=settings.device,
-            compute_type=BEST_TYPE[settings.device] if settings.compute_type == "auto" else settings.compute_type,
+            compute_type=BEST_TYPE[settings.device] if best else settings.compute_type,
             intra_threads=settings.threads,
             inter_threads=1,
         )
@@ -68,8 +66,8 @@ class CTranslate2Engine:
         return self.hearing.hear(windows)
 
     def gpu_memory_gb(self) -> float:
-        """Of all processes on the GPU: CTranslate2 does not tell its own share."""
-        if self.device == "cpu":
+        """Of all processes on the GPU: CTranslate2 does not tell its own share. 0 where torch cannot see it."""
+        if self.device == "cpu" or not torch.cuda.is_available():
             return 0.0
         free, total = torch.cuda.mem_get_info()
         return (total - free) / 1e9
@@ -86,10 +84,8 @@ class CTranslate2Engine:
         words: list[tuple[Timing, ...]] = [()] * len(stretches)
         if stretches[0].options.word_timestamps:
             words = self.align(encoded, answers)
-        return [
-            Decoded(language, probability, answer, timings)
-            for (language, probability), answer, timings in zip(encoded.languages, answers, words, strict=True)
-        ]
+        parts = zip(encoded.languages, answers, words, strict=True)
+        return [Decoded(*language, answer, timings) for language, answer, timings in parts]
 
     def encode(self, stretches: Sequence[Stretch]) -> Encoded:
         mel = log_mel(stretches, self.model.n_mels)
@@ -100,8 +96,10 @@ class CTranslate2Engine:
             languages = [(token.strip("<|>"), probability) for token, probability in best]
         else:
             languages = [(language or "", 1.0) for language in given]
-        tasks = [s.options.task for s in stretches]
-        tokenizers = [self.vocabulary.tokenizer(l, task) for (l, _), task in zip(languages, tasks, strict=True)]
+        tokenizers = [
+            self.vocabulary.tokenizer(language, s.options.task)
+            for s, (language, _) in zip(stretches, languages, strict=True)
+        ]
         return Encoded(stretches, features, languages, tokenizers)
 
     def generate(self, encoded: Encoded, said: Sequence[Sequence[int]] = ()) -> list[Answer]:
@@ -152,12 +150,11 @@ def model_folder(weights: Path | None) -> Path:
 def as_answer(result: ctranslate2.models.WhisperGenerationResult, said: int) -> Answer:
     """A result without the `said` tokens it begins with, which CTranslate2 repeats at no cost in score."""
     tokens = result.sequences_ids[0]
-    steps = zip(result.logits[0] if result.logits else (), tokens, strict=False)  # the last is the end-of-text's
+    # The last step is the end-of-text's; it counts in the score, but not in what the score is divided by.
+    steps = zip(result.logits[0] if result.logits else (), tokens, strict=False)
+    logprobs = tuple(logprob(logits, token) for logits, token in steps)
     return Answer(
-        tuple(tokens[said:]),
-        result.scores[0] * len(tokens),  # a score is the sum, end-of-text included, over the tokens without it
-        result.no_speech_prob,
-        tuple(logprob(logits, token) for logits, token in steps)[said:],
+        tuple(tokens[said:]), result.scores[0] * len(tokens), result.no_speech_prob, logprobs[said:]
     )
 
 
@@ -166,7 +163,10 @@ def logprob(logits: ctranslate2.StorageView, token: int) -> float:
 
 
 def as_timings(
-    pairs: Sequence[tuple[int, int]], probabilities: Sequence[float], text: Sequence[int], tokenizer: Tokenizer
+    pairs: Sequence[tuple[int, int]],
+    probabilities: Sequence[float],
+    text: Sequence[int],
+    tokenizer: Tokenizer,
 ) -> list[Timing]:
     """An alignment as words: `pairs` are (token, encoder step of 0.02 s), `probabilities` those of the tokens."""
     words, word_tokens = tokenizer.split_to_word_tokens([*text, tokenizer.eot])

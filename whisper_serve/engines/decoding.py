@@ -27,6 +27,7 @@ TOKENS_PER_SECOND, SPARE_TOKENS = 8, 16  # more than most speech needs; a pass t
 LIKE = 1.25  # stretches share a pass up to this ratio of lengths: the shorter pay for the longest
 REST_S = 1.0  # a shorter rest of a window is not heard again
 CUT_OFF_S = 0.5  # speech that begins closer to the end is left out
+SPEECH_LOGPROB, SURE_LOGPROB, NO_SPEECH = -1.0, -0.5, 0.6  # below, or above, what was heard is hardly speech
 
 # Signs that a short context misled the model: it repeats itself, or runs on past the speech.
 MISLED_RATIO = 1.9  # compression
@@ -137,13 +138,15 @@ class Hearing:
             progress.error = decoded
             return None
         tokenizer = self.vocabulary.tokenizer(decoded.language)
-        segments, upto = as_segments(decoded, heard.seconds, heard.options.temperature, tokenizer)
+        speech = is_speech(decoded.answer)
+        ran_out = speech and len(decoded.answer.tokens) >= heard.max_tokens
+        segments, upto = as_segments(decoded, heard.seconds, heard.options.temperature, tokenizer, ran_out)
         if heard.frames < FULL_FRAMES and misled(segments, decoded, heard):
             return replace(heard, frames=FULL_FRAMES, max_tokens=LONGEST_ANSWER)
         if not progress.language:
             progress.language, progress.probability = decoded.language, decoded.language_probability
         progress.segments += [shift(segment, heard.start) for segment in segments]
-        if not REST_S <= upto <= heard.seconds - REST_S:
+        if not (speech and REST_S <= upto <= heard.seconds - REST_S):
             return None
         rest = heard.samples[round(upto * SAMPLE_RATE) :]
         options = replace(heard.options, language=progress.language)
@@ -181,6 +184,12 @@ def misled(segments: Sequence[Segment], decoded: Decoded, stretch: Stretch) -> b
     )
 
 
+def is_speech(answer: Answer) -> bool:
+    """Whether more can be expected from where this came from."""
+    unsure = answer.no_speech_prob > NO_SPEECH and answer.avg_logprob < SURE_LOGPROB
+    return answer.avg_logprob >= SPEECH_LOGPROB and not unsure
+
+
 def complete(
     answers: Sequence[Answer],
     stretches: Sequence[Stretch],
@@ -194,7 +203,7 @@ def complete(
     the stretches of these indexes again, with the text so far as a beginning.
     """
     done = list(answers)
-    rows = [i for i, s in enumerate(stretches) if is_cut_off(answers[i].tokens, s.seconds, zero)]
+    rows = [i for i, s in enumerate(stretches) if is_cut_off(answers[i], s.seconds, zero)]
     said = [tuple(t for t in answers[i].tokens if t < zero) for i in rows]
     for i, rest in zip(rows, go_on(rows, said) if rows else [], strict=True):
         done[i] = Answer(
@@ -206,9 +215,10 @@ def complete(
     return done
 
 
-def is_cut_off(tokens: Sequence[int], seconds: float, zero: int) -> bool:
-    pair = len(tokens) > 2 and tokens[-2] >= zero and tokens[-1] >= zero
-    return pair and (tokens[-1] - zero) * TIMESTAMP_S <= seconds - CUT_OFF_S
+def is_cut_off(answer: Answer, seconds: float, zero: int) -> bool:
+    """Whether it ends in a pair of timestamps: the end of one sentence, and the begin of one without words."""
+    *_, end, begin = (0, 0, *answer.tokens)
+    return end >= zero and 0 < begin - zero <= (seconds - CUT_OFF_S) / TIMESTAMP_S and is_speech(answer)
 
 
 def log_mel(stretches: Sequence[Stretch], mels: int, device: str = "cpu") -> torch.Tensor:

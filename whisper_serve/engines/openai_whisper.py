@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from whisper.decoding import DecodingOptions, DecodingTask, GreedyDecoder, detect_language
 from whisper.model import Whisper
-from whisper.timing import find_alignment
+from whisper.timing import WordTiming, find_alignment
 
 from whisper_serve.engines import EngineSettings, Outcome
 from whisper_serve.engines.convert import as_openai_whisper
@@ -25,7 +25,10 @@ BEST_TYPE = {"cpu": "float32", "cuda": "float16"}
 
 
 class OpenAIWhisperEngine:
-    """Always shows the model 30 s, as openai-whisper does."""
+    """Always shows the model 30 s, as openai-whisper does.
+
+    Weights are a checkpoint or a CTranslate2 folder. Raises WeightsError, ConfigError.
+    """
 
     def __init__(self, settings: EngineSettings) -> None:
         if settings.weights is None:
@@ -83,10 +86,14 @@ class OpenAIWhisperEngine:
         )
 
         def go_on(rows: list[int], said: list[tuple[int, ...]]) -> list[Answer]:
-            after = [replace(options, prefix=list(words), without_timestamps=True, suppress_blank=False) for words in said]
-            return [Task(self.model, o).answers(features[i : i + 1])[0] for i, o in zip(rows, after, strict=True)]
+            rest = replace(options, without_timestamps=True, suppress_blank=False)
+            tasks = [Task(self.model, replace(rest, prefix=list(words))) for words in said]
+            return [
+                task.answers(features[i : i + 1], first.options.logprobs)[0]
+                for i, task in zip(rows, tasks, strict=True)
+            ]
 
-        answers = Task(self.model, options).answers(features)
+        answers = Task(self.model, options).answers(features, first.options.logprobs)
         return complete(answers, stretches, self.vocabulary.tokenizer().timestamp_begin, go_on)
 
     def align(
@@ -96,12 +103,12 @@ class OpenAIWhisperEngine:
         if not stretches[0].options.word_timestamps:
             return [()] * len(stretches)
         tokenizer = self.vocabulary.tokenizer(language, stretches[0].options.task)
-        model = Encoded(self.model)
+        model = DecoderOnly(self.model)
         aligned = []
         for stretch, heard, answer in zip(stretches, features, answers, strict=True):
             text = [t for t in answer.tokens if t < tokenizer.eot]
             found = find_alignment(model, tokenizer, text, heard, stretch.sound_frames)
-            aligned.append(settle([Timing(w.word, list(w.tokens), w.start, w.end, w.probability) for w in found]))
+            aligned.append(settle([as_timing(word) for word in found]))
         return aligned
 
 
@@ -112,7 +119,7 @@ class Task(DecodingTask):  # type: ignore[misc]  # openai-whisper has no types
         super().__init__(model, options)
         self.decoder = Recorder(options.temperature, self.tokenizer.eot)
 
-    def answers(self, features: Tensor) -> list[Answer]:
+    def answers(self, features: Tensor, logprobs: bool) -> list[Answer]:
         results = self.run(features)
         steps = torch.stack(self.decoder.steps, dim=1).tolist()  # of each stretch, one per token
         return [
@@ -120,9 +127,9 @@ class Task(DecodingTask):  # type: ignore[misc]  # openai-whisper has no types
                 tuple(result.tokens),
                 result.avg_logprob * (len(result.tokens) + 1),
                 result.no_speech_prob,
-                tuple(logprobs[: len(result.tokens)]),
+                tuple(own[: len(result.tokens)]) if logprobs else (),
             )
-            for result, logprobs in zip(results, steps, strict=True)
+            for result, own in zip(results, steps, strict=True)
         ]
 
     def _get_audio_features(self, mel: Tensor) -> Tensor:
@@ -143,7 +150,7 @@ class Recorder(GreedyDecoder):  # type: ignore[misc]  # openai-whisper has no ty
         return updated
 
 
-class Encoded:
+class DecoderOnly:
     """A model that is called with encoder output in place of mel, so that aligning encodes nothing twice."""
 
     def __init__(self, model: Whisper) -> None:
@@ -157,10 +164,16 @@ class Encoded:
         return logits
 
 
+def as_timing(word: WordTiming) -> Timing:
+    return Timing(word.word, list(word.tokens), float(word.start), float(word.end), float(word.probability))
+
+
 def number_type(settings: EngineSettings) -> torch.dtype:
     name = BEST_TYPE[settings.device] if settings.compute_type == "auto" else settings.compute_type
     if name not in TYPES:
-        raise ConfigError(f"the engine 'openai_whisper' cannot compute in {name!r}; it can in {', '.join(TYPES)}")
+        raise ConfigError(
+            f"the engine 'openai_whisper' cannot compute in {name!r}; it can in {', '.join(TYPES)}"
+        )
     return TYPES[name]
 
 

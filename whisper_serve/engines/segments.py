@@ -6,6 +6,7 @@ count from the start of the stretch the pass heard.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from whisper.tokenizer import Tokenizer
 from whisper.utils import compression_ratio
@@ -61,7 +62,7 @@ def cut(tokens: Sequence[int], seconds: float, zero: int) -> tuple[list[Cut], fl
     times = [(token - zero) * TIMESTAMP_S for token in tokens]
     edges = [0, *(i for i in range(1, len(tokens)) if timed[i - 1] and timed[i]), len(tokens)]
     cuts = []
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in pairwise(edges):
         if not all(timed[first:last]):
             start = times[first] if timed[first] else 0.0
             end = times[last - 1] if timed[last - 1] else max(seconds, start)
@@ -71,17 +72,24 @@ def cut(tokens: Sequence[int], seconds: float, zero: int) -> tuple[list[Cut], fl
 
 
 def as_segments(
-    decoded: Decoded, seconds: float, temperature: float, tokenizer: Tokenizer
+    decoded: Decoded, seconds: float, temperature: float, tokenizer: Tokenizer, ran_out: bool
 ) -> tuple[list[Segment], float]:
-    """The segments of a stretch of `seconds`, in order, inside it; and from where it has yet to be heard."""
+    """The segments of a stretch of `seconds`, in order, inside it; and from where it has yet to be heard.
+
+    `ran_out`: the pass was stopped in mid-sentence, and that one is to be heard again.
+    What begins beyond the stretch is made up: there the model hears our padding.
+    """
     answer = decoded.answer
     cuts, heard = cut(answer.tokens, seconds, tokenizer.timestamp_begin)
+    if ran_out and len(cuts) > 1:
+        heard = cuts.pop().start
     repeats = compression_ratio(text_of(answer.tokens, tokenizer).strip())
     words = iter(decoded.words)
     segments: list[Segment] = []
     floor = 0.0
-    for c in cuts:
+    for c in (c for c in cuts if c.start < seconds):
         tokens = answer.tokens[c.first : c.last]
+        own = take(words, sum(t < tokenizer.eot for t in tokens))
         start = min(max(c.start, floor), seconds)
         segment = Segment(
             start=start,
@@ -94,11 +102,8 @@ def as_segments(
             no_speech_prob=answer.no_speech_prob,
             logprobs=as_logprobs(tokens, answer.logprobs[c.first : c.last], tokenizer),
         )
-        if decoded.words:
-            own = take(words, sum(t < tokenizer.eot for t in tokens))
-            segment = with_words(segment, fit(own, c.start, c.end, floor, seconds))
-        floor = segment.end
-        segments.append(segment)
+        segments.append(with_words(segment, fit(own, c.start, c.end, floor, seconds)))
+        floor = segments[-1].end
     return segments, heard
 
 
@@ -107,7 +112,9 @@ def text_of(tokens: Sequence[int], tokenizer: Tokenizer) -> str:
     return text
 
 
-def as_logprobs(tokens: Sequence[int], logprobs: Sequence[float], tokenizer: Tokenizer) -> tuple[TokenLogprob, ...]:
+def as_logprobs(
+    tokens: Sequence[int], logprobs: Sequence[float], tokenizer: Tokenizer
+) -> tuple[TokenLogprob, ...]:
     """Of the text alone; a token that is part of a character shows as U+FFFD, and its bytes tell which."""
     spoken = [(t, p) for t, p in zip(tokens, logprobs, strict=False) if t < tokenizer.eot]
     pieces = [(tokenizer.encoding.decode_single_token_bytes(t), p) for t, p in spoken]

@@ -7,9 +7,10 @@ tokens here.
 
 from dataclasses import dataclass
 
-from whisper.tokenizer import LANGUAGES, TO_LANGUAGE_CODE, Tokenizer, get_tokenizer
+from whisper.tokenizer import Tokenizer, get_tokenizer
 
 from whisper_serve.errors import BadRequest
+from whisper_serve.languages import LANGUAGES, language_code
 from whisper_serve.types import Options, Task
 
 CONTEXT_TOKENS = 448  # what every Whisper's decoder holds
@@ -23,7 +24,7 @@ class Vocabulary:
     """The tokens of one model."""
 
     multilingual: bool
-    languages: int  # how many of openai-whisper's LANGUAGES the model knows
+    languages: int  # how many of LANGUAGES the model knows, from the first
 
     def tokenizer(self, language: str | None = None, task: Task | None = None) -> Tokenizer:
         """openai-whisper's tokenizer, whose `sot_sequence` names the language and the task."""
@@ -36,12 +37,15 @@ class Vocabulary:
         """
         if language is None:
             return None if self.multilingual else "en"
-        name = language.strip().lower()
-        code: str = TO_LANGUAGE_CODE.get(name, name)
-        if not self.multilingual and code in ("en", *LANGUAGES) and code != "en":
+        code = language_code(language)
+        if code is None:
+            raise BadRequest(
+                f"unknown language {language!r}: give a code ('en') or an English name ('english')"
+            )
+        if not self.multilingual and code != "en":
             raise BadRequest(f"this model hears English only; {language!r} needs a multilingual one")
         if code not in list(LANGUAGES)[: self.languages]:
-            raise BadRequest(f"unknown language {language!r}; use a code ('en') or a name ('english'), or leave it out")
+            raise BadRequest(f"this model does not know {language!r}; a newer one does")
         return code
 
     def previous(self, options: Options) -> tuple[int, ...]:
@@ -58,11 +62,13 @@ class Vocabulary:
 
     def encode(self, text: str) -> list[int]:
         """Text as it would stand inside a transcript; what looks like a special token is plain text."""
-        tokens: list[int] = self.tokenizer().encode(" " + text.strip(), disallowed_special=()) if text.strip() else []
+        if not text.strip():
+            return []
+        tokens: list[int] = self.tokenizer().encode(" " + text.strip(), disallowed_special=())
         return tokens
 
     def suppressed(self) -> list[int]:
         """Tokens that are never speech: symbols, speaker tags, and the special ones. openai-whisper's default."""
-        known = self.tokenizer()
-        special = (known.transcribe, known.translate, known.sot, known.sot_prev, known.sot_lm, known.no_speech)
-        return sorted({*known.non_speech_tokens, *special})
+        t = self.tokenizer()
+        special = (t.transcribe, t.translate, t.sot, t.sot_prev, t.sot_lm, t.no_speech)
+        return sorted({*t.non_speech_tokens, *special})

@@ -6,6 +6,7 @@ punctuation a time of its own; both are mended here, as openai-whisper does.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from whisper.timing import merge_punctuations
@@ -34,7 +35,7 @@ def settle(timings: Sequence[Timing]) -> tuple[Timing, ...]:
     """Shorten the words around sentence ends to twice the median, and join punctuation to its word."""
     words = [replace(t) for t in timings]
     longest = 2 * typical(words)
-    for before, word in zip(words, words[1:], strict=False):
+    for before, word in pairwise(words):
         if word.end - word.start > longest > 0:
             if word.word in SENTENCE_ENDS:
                 word.end = word.start + longest

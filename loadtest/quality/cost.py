@@ -1,0 +1,114 @@
+"""Long recordings in, what decoding and cutting them takes out: memory of an hour, CPU time of silence.
+
+Each is measured in a process of its own, `python -m loadtest.quality.cost FILE STEP`, with
+the fake engine: the model's memory and time are a replica's.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from loadtest.errors import CannotRun
+from loadtest.quality.corpus import LONG, NONSPEECH
+from loadtest.quality.ear import create_transcriber
+from loadtest.quality.report import Row
+from whisper_serve.audio import decode
+from whisper_serve.config import Config
+from whisper_serve.errors import TranscriptionError
+from whisper_serve.types import SAMPLE_RATE, Options, Samples
+
+HOUR_S = 3600.0
+QUICK_S = 600.0
+SILENCE = f"{NONSPEECH}/gen-silence-10min.opus"
+STATUS = Path("/proc/self/status")
+STEPS = ("open", "transcribe")
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    idle_mb: float  # resident before, in 1e6 bytes
+    peak_mb: float  # the most resident until the end
+    cpu_s: float
+    windows: int
+    words: int
+
+
+def rows(speech: Path, quick: bool) -> Iterator[Row]:
+    """Raises CannotRun where the speech is not there, or a process fails."""
+    seconds = QUICK_S if quick else HOUR_S
+    samples_mb = seconds * SAMPLE_RATE * 4 / 1e6
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "long.flac")
+        soundfile.write(file, stitched(speech, seconds), SAMPLE_RATE)
+        upload_mb = file.stat().st_size / 1e6
+        for step in STEPS:
+            cost = measured(file, step)
+            yield Row(
+                f"peak memory of {seconds / 60:.0f} minutes, {step}",
+                cost.peak_mb - cost.idle_mb,
+                "MB",
+                note=f"above {cost.idle_mb:.0f} MB at rest; the samples are {samples_mb:.0f}, the upload {upload_mb:.0f}; "
+                f"{cost.windows} windows, {cost.cpu_s:.1f} s of CPU",
+            )
+    cost = measured(speech / SILENCE, "transcribe")
+    yield Row("CPU time of 10 minutes of silence", cost.cpu_s, "s", note="decoding and speech detection", digits=1)
+    yield Row("windows heard in 10 minutes of silence", cost.windows, most=0)
+
+
+def stitched(speech: Path, seconds: float) -> Samples:
+    """The long recordings end to end, as often as it takes; shape (seconds * SAMPLE_RATE,)."""
+    files = sorted(Path(speech, LONG).glob("*"))
+    if not files:
+        raise CannotRun(f"no recordings in {speech / LONG}")
+    whole = np.concatenate([decode(f.read_bytes(), HOUR_S, ["*"]).samples for f in files])
+    return np.resize(whole, int(seconds * SAMPLE_RATE))
+
+
+def measured(file: Path, step: str) -> Cost:
+    command = [sys.executable, "-m", "loadtest.quality.cost", str(file), step]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise CannotRun(f"{file.name} could not be measured: {ended.stderr.strip()[-300:]}")
+    return Cost(**json.loads(ended.stdout.splitlines()[-1]))
+
+
+def resident_mb(field: str) -> float:
+    """A line of this process's status, such as VmHWM, in 1e6 bytes."""
+    lines = STATUS.read_text(encoding="ascii").splitlines()
+    return next(float(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{field}:"))
+
+
+async def spend(file: Path, step: str) -> Cost:
+    """Open a file, or hear it too, and account for it."""
+    transcriber = create_transcriber(Config(model={"engine": "fake"}, server={"max_parallel_windows": 4}))
+    await asyncio.to_thread(transcriber.warm_up)
+    idle, began = resident_mb("VmRSS"), time.process_time()
+    data, options = await asyncio.to_thread(file.read_bytes), Options(language="en")
+    if step == "open":
+        windows, words = len((await transcriber.open(data, options)).windows), 0
+    else:
+        transcript = await transcriber.transcribe(data, options)
+        windows, words = transcript.windows, len(transcript.text.split())
+    return Cost(idle, resident_mb("VmHWM"), time.process_time() - began, windows, words)
+
+
+def main(argv: Sequence[str]) -> int:
+    try:
+        print(json.dumps(asdict(asyncio.run(spend(Path(argv[0]), argv[1])))))
+    except TranscriptionError as e:
+        print(e, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,74 @@
+"""Answers to English recordings in, word error rates out; and what the filters cost on real speech."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from loadtest.quality.corpus import CLEAN, LONG, OTHER
+from loadtest.quality.ear import Answer
+from loadtest.quality.rates import rate
+from loadtest.quality.report import Row
+
+WITHIN = 0.003  # of each other's rate, engines
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of the recordings, and the word error rate they may have."""
+
+    name: str
+    prefix: str  # of the recordings' names
+    most: float
+
+
+PARTS = (  # for Whisper base
+    Part("LibriSpeech test-clean subset", f"{CLEAN}/", 0.056),
+    Part("LibriSpeech test-other subset", f"{OTHER}/", 0.13),
+    Part("two recordings of 8 minutes", f"{LONG}/librispeech", 0.06),
+    Part("LJ001, 21 minutes", f"{LONG}/ljspeech", 0.07),
+)
+
+
+def rows(answers: Sequence[Answer], judge: bool) -> Iterator[Row]:
+    """Without `judge`, figures without bounds: a few clips say too little."""
+    engines = list(dict.fromkeys(a.engine for a in answers))
+    for part in PARTS:
+        own = [a for a in answers if a.recording.name.startswith(part.prefix)]
+        if own:
+            yield from _rates(part, own, engines, judge)
+    for engine in engines:
+        yield from filter_cost(engine, [a for a in answers if a.engine == engine and a.recording.text])
+
+
+def _rates(part: Part, answers: Sequence[Answer], engines: Sequence[str], judge: bool) -> Iterator[Row]:
+    found = []
+    for engine in engines:
+        own = [a for a in answers if a.engine == engine]
+        heard = rate([a.recording.text for a in own], [a.text for a in own], "en")
+        found.append(heard)
+        note = f"{heard} words, {len(own)} recordings"
+        yield Row(f"WER, {part.name}, {engine}", heard.share, "%", part.most if judge else None, note=note, digits=2)
+    for engine, heard in zip(engines[1:], found[1:], strict=True):
+        apart, words = heard.share - found[0].share, heard.edits - found[0].edits
+        note = f"{engine} has {words:+d} wrong words"
+        yield Row(
+            f"WER, {part.name}, engines apart", abs(apart), "%", WITHIN if judge else None, note=note, digits=2
+        )
+
+
+def filter_cost(engine: str, answers: Sequence[Answer]) -> Iterator[Row]:
+    """Edits more with filters than without, over all English recordings; segments dropped in all of them."""
+    english = [a for a in answers if a.recording.language == "en"]
+    said = [a.recording.text for a in english]
+    with_filters = rate(said, [a.text for a in english], "en")
+    without = rate(said, [a.unfiltered for a in english], "en")
+    yield Row(
+        f"filters' cost on English speech, {engine}",
+        with_filters.share - without.share,
+        "%",
+        note=f"WER {with_filters.share:.2%} with, {without.share:.2%} without",
+        digits=3,
+    )
+    reasons = Counter(d.reason for a in answers for d in a.transcript.dropped)
+    dropped = ", ".join(f"{reason} {n}" for reason, n in reasons.most_common()) or "none"
+    yield Row(f"segments dropped in real speech, {engine}", sum(reasons.values()), note=dropped)

@@ -1,0 +1,191 @@
+"""Both engines on the same speech: the words, the figures and the times must agree."""
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import speech
+from whisper_serve.audio import decode
+from whisper_serve.engines import Engine, EngineSettings, load_engine
+from whisper_serve.errors import BadRequest, ConfigError, WeightsError
+from whisper_serve.types import SAMPLE_RATE, Heard, Options, Segment, Window, Word
+from whisper_serve.weights import fetch
+
+MODELS = speech.ROOT / "models"
+BOTH = ("ctranslate2", "openai_whisper")
+ASKED = Options(word_timestamps=True, logprobs=True)
+
+
+def load(name: str, model: str, compute_type: str = "auto") -> Engine:
+    return load_engine(name, EngineSettings(fetch(model, MODELS), threads=2, compute_type=compute_type))
+
+
+@pytest.fixture(scope="module")
+def engines() -> dict[str, Engine]:
+    return {name: load(name, "base") for name in BOTH}
+
+
+@pytest.fixture(scope="module")
+def clips() -> list[Window]:
+    return [window(clip.path) for clip in speech.clips()]
+
+
+@pytest.fixture(scope="module")
+def outcomes(engines: dict[str, Engine], clips: list[Window]) -> dict[str, list[Heard]]:
+    """What either engine makes of the clips, told no language."""
+    return {name: hear(engine, *clips) for name, engine in engines.items()}
+
+
+def window(path: Path, options: Options = ASKED) -> Window:
+    return Window(decode(path.read_bytes(), max_seconds=30).samples, 0.0, options)
+
+
+def hear(engine: Engine, *windows: Window) -> list[Heard]:
+    outcomes = engine.transcribe(windows)
+    assert len(outcomes) == len(windows)
+    return [outcome for outcome in outcomes if isinstance(outcome, Heard) or pytest.fail(repr(outcome))]
+
+
+def text(heard: Heard) -> str:
+    return "".join(segment.text for segment in heard.segments)
+
+
+def words(heard: Heard) -> list[Word]:
+    return [word for segment in heard.segments for word in segment.words]
+
+
+def segments(outcomes: dict[str, list[Heard]]) -> list[Segment]:
+    """Every segment of either engine."""
+    return [segment for heard in outcomes.values() for h in heard for segment in h.segments]
+
+
+def test_both_engines_hear_the_words(outcomes: dict[str, list[Heard]]) -> None:
+    spoken = [clip.text for clip in speech.clips()]
+    for heard in outcomes.values():
+        assert speech.wer(spoken, [text(h) for h in heard]) <= 0.2  # 63 words, odd names among them
+
+
+def test_both_engines_hear_the_same_words(outcomes: dict[str, list[Heard]]) -> None:
+    ours, theirs = ([text(h) for h in outcomes[name]] for name in BOTH)
+    assert speech.wer(theirs, ours) <= 0.05
+
+
+def test_both_engines_know_the_language(outcomes: dict[str, list[Heard]]) -> None:
+    for heard in zip(*outcomes.values(), strict=True):
+        assert {h.language for h in heard} == {"en"}
+        assert all(0.5 < h.language_probability <= 1 for h in heard)
+
+
+def test_the_figures_of_both_engines_agree(outcomes: dict[str, list[Heard]]) -> None:
+    for ours, theirs in zip(*outcomes.values(), strict=True):
+        a, b = ours.segments[0], theirs.segments[0]
+        assert a.avg_logprob < 0
+        assert a.avg_logprob == pytest.approx(b.avg_logprob, abs=0.2)
+        assert a.no_speech_prob == pytest.approx(b.no_speech_prob, abs=0.2)
+        assert a.compression_ratio == pytest.approx(b.compression_ratio, abs=0.1)
+
+
+def test_words_have_the_same_times_in_both_engines(outcomes: dict[str, list[Heard]]) -> None:
+    off = [
+        abs(a - b)
+        for ours, theirs in zip(*outcomes.values(), strict=True)
+        if [w.text for w in words(ours)] == [w.text for w in words(theirs)]
+        for word, other in zip(words(ours), words(theirs), strict=True)
+        for a, b in ((word.start, other.start), (word.end, other.end))
+    ]
+    assert len(off) >= 40  # most clips: their words are the same
+    assert np.median(off) <= 0.04
+
+
+def test_words_make_up_their_segment_and_lie_inside_it_in_order(outcomes: dict[str, list[Heard]]) -> None:
+    for segment in segments(outcomes):
+        assert "".join(word.text for word in segment.words) == segment.text
+        times = [t for w in segment.words for t in (w.start, w.end)]
+        assert times == sorted(times)
+        assert segment.start <= times[0] <= times[-1] <= segment.end
+        assert all(0 < word.probability <= 1 for word in segment.words)
+
+
+def test_segments_are_in_order_inside_their_window(
+    outcomes: dict[str, list[Heard]], clips: list[Window]
+) -> None:
+    for name in BOTH:
+        for clip, heard in zip(clips, outcomes[name], strict=True):
+            assert heard.segments[0].start >= 0
+            assert heard.segments[-1].end <= clip.seconds
+            assert all(a.end <= b.start for a, b in pairwise(heard.segments))
+
+
+def test_token_logprobs_spell_the_text(outcomes: dict[str, list[Heard]]) -> None:
+    for segment in segments(outcomes):
+        assert b"".join(bytes(t.bytes) for t in segment.logprobs).decode() == segment.text
+        assert all(t.logprob <= 0 for t in segment.logprobs)
+        assert max(t.logprob for t in segment.logprobs) > -0.1
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_windows_of_one_batch_may_ask_for_different_things(
+    engines: dict[str, Engine], clips: list[Window], name: str
+) -> None:
+    jfk = clips[0]
+    plain, prompted, warm, foreign, noise, german = engines[name].transcribe(
+        [
+            replace(jfk, options=Options(language="english")),
+            replace(jfk, options=Options(language="en", prompt="JFK. " * 200, hotwords="Kennedy")),
+            replace(jfk, options=Options(language="EN", temperature=0.2)),
+            replace(jfk, options=Options(language="elvish")),
+            replace(jfk, samples=np.full(SAMPLE_RATE, np.inf, np.float32)),
+            replace(jfk, options=Options(language="de")),
+        ]
+    )
+    for outcome in (plain, prompted, warm):
+        assert isinstance(outcome, Heard)
+        assert speech.wer([speech.clips()[0].text], [text(outcome)]) <= 0.15
+        assert outcome.segments[0].words == ()
+        assert outcome.segments[0].logprobs == ()
+    assert isinstance(warm, Heard)
+    assert warm.segments[0].temperature == 0.2
+    assert isinstance(foreign, BadRequest)
+    assert isinstance(noise, BadRequest)
+    assert isinstance(german, Heard)
+    assert german.language == "de"
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_words_that_the_end_of_a_window_cuts_off_are_heard(
+    engines: dict[str, Engine], clips: list[Window], name: str
+) -> None:
+    jfk = clips[0].samples
+    thrice = np.concatenate([jfk, jfk, jfk])[: 30 * SAMPLE_RATE]
+    (heard,) = hear(engines[name], Window(thrice, 0.0, Options(language="en")))
+    spoken = (
+        f"{speech.clips()[0].text} " * 2
+        + "And so my fellow Americans, ask not what your country can do for you"
+    )
+    assert speech.wer([spoken], [text(heard)]) <= 0.1
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_an_english_only_checkpoint_hears_english_and_refuses_the_rest(
+    clips: list[Window], name: str
+) -> None:
+    engine = load(name, "tiny.en")
+    english, german = engine.transcribe([clips[0], replace(clips[0], options=Options(language="de"))])
+    assert isinstance(english, Heard)
+    assert english.language == "en"
+    assert speech.wer([speech.clips()[0].text], [text(english)]) <= 0.1
+    assert words(english)
+    assert isinstance(german, BadRequest)
+    assert "English only" in str(german)
+    assert engine.gpu_memory_gb() == 0.0
+
+
+def test_an_engine_that_cannot_start_says_why() -> None:
+    with pytest.raises(ConfigError, match="cannot compute in 'int8'"):
+        load("openai_whisper", "tiny.en", compute_type="int8")
+    for name in BOTH:
+        with pytest.raises(WeightsError, match="needs a model"):
+            load_engine(name, EngineSettings(None))

@@ -1,0 +1,103 @@
+"""/openapi.json: it describes every field, and nothing but what it describes is ever answered."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.conftest import fake_config, fake_infer, wav
+from whisper_serve.api import create_api
+from whisper_serve.api.deps import Service
+from whisper_serve.transcriber import Transcriber
+
+
+async def ready() -> bool:
+    return True
+
+
+API = create_api(Service(fake_config(), Transcriber(fake_config(), fake_infer), ready))
+SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", API)
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+RECORDING = wav(0.2)
+bounded = settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@SCHEMA.parametrize()
+@bounded
+def test_whatever_is_sent_only_what_is_documented_is_answered(case: schemathesis.Case) -> None:
+    case.call_and_validate(checks=CHECKS)
+
+
+@SCHEMA.include(path_regex="/(transcri|transla|asr|detect)").parametrize()
+@bounded
+def test_whatever_is_asked_of_a_recording_only_what_is_documented_is_answered(
+    case: schemathesis.Case,
+) -> None:
+    body = case.body if isinstance(case.body, dict) else {}
+    case.body = body | dict.fromkeys(("file", "audio_file"), RECORDING)
+    case.call_and_validate(checks=CHECKS)
+
+
+def operations() -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in API.openapi()["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method.upper()} {path}", operation
+
+
+def fields(operation: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], bool]]:
+    """Name, schema and whether it must be given, of everything that can be sent."""
+    for parameter in operation.get("parameters", []):
+        yield (
+            parameter["name"],
+            parameter["schema"] | {k: parameter[k] for k in ("description", "examples") if k in parameter},
+            parameter["required"],
+        )
+    for media in operation.get("requestBody", {}).get("content", {}).values():
+        body = API.openapi()["components"]["schemas"][media["schema"]["$ref"].rpartition("/")[2]]
+        for name, schema in body["properties"].items():
+            yield name, schema, name in body.get("required", [])
+
+
+@pytest.mark.parametrize(("name", "operation"), list(operations()), ids=lambda v: v if isinstance(v, str) else "")
+def test_every_field_has_a_type_a_description_a_default_and_an_example(
+    name: str, operation: dict[str, Any]
+) -> None:
+    assert operation["description"], name
+    for field, schema, required in fields(operation):
+        assert schema.get("type") or schema.get("anyOf"), field
+        assert schema["description"], field
+        nullable = {"type": "null"} in schema.get("anyOf", [])
+        assert required or nullable or "default" in schema, field
+        assert schema.get("examples") or "contentMediaType" in schema, field
+
+
+@pytest.mark.parametrize(("name", "operation"), list(operations()), ids=lambda v: v if isinstance(v, str) else "")
+def test_422_is_not_promised(name: str, operation: dict[str, Any]) -> None:
+    assert "422" not in operation["responses"], name
+
+
+def test_numbers_are_bounded() -> None:
+    for _, operation in operations():
+        for field, schema, _ in fields(operation):
+            kinds = [kind for kind in schema.get("anyOf", [schema]) if kind.get("type") in ("integer", "number")]
+            assert all("minimum" in kind and "maximum" in kind for kind in kinds), field

@@ -1,0 +1,147 @@
+import io
+import json
+
+import pytest
+import srt
+import webvtt
+
+from whisper_serve.captions import Layout
+from whisper_serve.formats import FORMATS, Look, clock, milliseconds
+from whisper_serve.types import Segment, TokenLogprob, Transcript, Word
+
+SILENCE = Transcript((), 3.0)
+SPEECH = Transcript(
+    (
+        Segment(
+            0.0,
+            2.2996,
+            " Ask not.",
+            tokens=(1, 2),
+            temperature=0.2,
+            avg_logprob=-0.25,
+            compression_ratio=0.9,
+            no_speech_prob=0.01,
+            words=(Word(0.0, 1.0, " Ask", 0.9), Word(1.0, 2.2996, " not.", 0.8)),
+            logprobs=(TokenLogprob(" Ask", -0.1, (32, 65, 115, 107)),),
+        ),
+        Segment(3661.0014, 3662.9999, " Q&A --> <i>\tjetzt schön", tokens=(3,)),
+    ),
+    duration=3663.0,
+    language="en",
+)
+
+
+def render(name: str, transcript: Transcript = SPEECH, look: Look = Look()) -> str:  # noqa: B008
+    return FORMATS[name].render(transcript, look)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "00:00:00,000"),
+        (1.9999, "00:00:02,000"),
+        (2.3, "00:00:02,300"),
+        (3661.001, "01:01:01,001"),
+        (360_000, "100:00:00,000"),
+    ],
+)
+def test_the_clock_rounds_and_never_floors(seconds: float, shown: str) -> None:
+    assert clock(milliseconds(seconds), ",") == shown
+
+
+def test_a_foreign_parser_reads_the_srt() -> None:
+    first, second = srt.parse(render("srt"), ignore_errors=False)
+    assert (first.index, first.content, second.index) == (1, "Ask not.", 2)
+    assert first.start.total_seconds() == 0
+    assert first.end.total_seconds() == 2.3
+    assert second.start.total_seconds() == 3661.001
+    assert second.content == "Q&A -> <i>\tjetzt schön"
+
+
+def test_a_foreign_parser_reads_the_vtt() -> None:
+    first, second = webvtt.from_string(render("vtt"))
+    assert (first.text, first.start, first.end) == ("Ask not.", "00:00:00.000", "00:00:02.300")
+    assert (second.start, second.end) == ("01:01:01.001", "01:01:03.000")
+    assert "Q&amp;A --&gt; &lt;i&gt;" in render("vtt")
+
+
+def test_every_format_gives_the_same_rounded_times() -> None:
+    verbose = json.loads(render("verbose_json", look=Look(words=True)))
+    assert verbose["segments"][0]["end"] == verbose["words"][1]["end"] == 2.3
+    assert json.loads(render("whisper_json"))["segments"][1]["start"] == 3661.001
+    assert render("tsv").splitlines()[1:] == ["0\t2300\tAsk not.", "3661001\t3663000\tQ&A --> <i> jetzt schön"]
+
+
+def test_silence_is_a_valid_empty_file_in_every_format() -> None:
+    assert list(srt.parse(render("srt", SILENCE), ignore_errors=False)) == []
+    assert list(webvtt.from_string(render("vtt", SILENCE))) == []
+    assert render("vtt", SILENCE).startswith("WEBVTT\n")
+    assert render("tsv", SILENCE) == "start\tend\ttext\n"
+    assert (render("text", SILENCE), render("txt", SILENCE)) == ("", "")
+    for name in ("json", "verbose_json", "whisper_json"):
+        assert json.loads(render(name, SILENCE))["text"] == ""
+    verbose = json.loads(render("verbose_json", SILENCE))
+    assert (verbose["segments"], verbose["language"], verbose["duration"]) == ([], "english", 3.0)
+
+
+def test_text_is_one_line_and_txt_a_line_for_each_segment() -> None:
+    assert render("text") == "Ask not. Q&A --> <i>\tjetzt schön"
+    assert render("txt").splitlines() == ["Ask not.", "Q&A --> <i>\tjetzt schön"]
+
+
+def test_verbose_json_has_the_real_figures() -> None:
+    assert json.loads(render("verbose_json"))["segments"][0] == {
+        "id": 0,
+        "seek": 0,
+        "start": 0.0,
+        "end": 2.3,
+        "text": " Ask not.",
+        "tokens": [1, 2],
+        "temperature": 0.2,
+        "avg_logprob": -0.25,
+        "compression_ratio": 0.9,
+        "no_speech_prob": 0.01,
+    }
+
+
+def test_verbose_json_has_what_was_asked_for_and_no_more() -> None:
+    fields = {"task", "language", "duration", "text", "usage"}
+    assert set(json.loads(render("verbose_json"))) == fields | {"segments"}
+    assert set(json.loads(render("verbose_json", look=Look(segments=False, words=True)))) == fields | {"words"}
+    both = json.loads(render("verbose_json", look=Look(words=True)))
+    assert set(both) == fields | {"segments", "words"}
+    assert both["words"][0] == {"word": "Ask", "start": 0.0, "end": 1.0}
+
+
+def test_json_shows_logprobs_when_asked() -> None:
+    assert json.loads(render("json")) == {
+        "text": SPEECH.text,
+        "usage": {"type": "duration", "seconds": 3663.0},
+    }
+    logprobs = json.loads(render("json", look=Look(logprobs=True)))["logprobs"]
+    assert logprobs == [{"token": " Ask", "logprob": -0.1, "bytes": [32, 65, 115, 107]}]
+
+
+def test_a_translation_is_english() -> None:
+    body = json.loads(render("verbose_json", Transcript((), 1.0, "de", task="translate")))
+    assert (body["task"], body["language"]) == ("translate", "english")
+
+
+def test_whisper_json_keeps_words_in_their_segments() -> None:
+    body = json.loads(render("whisper_json", look=Look(words=True)))
+    assert body["language"] == "en"
+    assert body["segments"][0]["words"][1] == {"word": "not.", "start": 1.0, "end": 2.3, "probability": 0.8}
+    assert "words" not in json.loads(render("whisper_json"))["segments"][0]
+
+
+@pytest.mark.parametrize("name", ["srt", "vtt"])
+def test_a_layout_reaches_the_subtitles(name: str) -> None:
+    look = Look(layout=Layout(max_words_per_line=1))
+    shown = render(name, SPEECH, look)
+    cues = list(srt.parse(shown)) if name == "srt" else list(webvtt.from_buffer(io.StringIO(shown)))
+    assert len(cues) == 3
+
+
+def test_no_caption_is_shorter_than_a_millisecond() -> None:
+    shown = render("vtt", Transcript((Segment(1.0, 1.0, " Oh."),), 2.0))
+    assert "00:00:01.000 --> 00:00:01.001" in shown

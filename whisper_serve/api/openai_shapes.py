@@ -1,0 +1,100 @@
+"""The answers of OpenAI's audio API, for /openapi.json. What is sent is rendered by formats.py and errors.py."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+
+class DurationUsage(BaseModel):
+    type: Literal["duration"]
+    seconds: float = Field(description="length of the recording", examples=[11.0])
+
+
+class Logprob(BaseModel):
+    token: str
+    logprob: float = Field(description="natural logarithm of its probability", examples=[-0.1])
+    bytes: list[int] = Field(description="of a token that is part of a character, these alone tell which")
+
+
+class Transcription(BaseModel):
+    """response_format=json."""
+
+    text: str = Field(examples=["Ask not what your country can do for you."])
+    logprobs: list[Logprob] = Field([], description="with include[]=logprobs only")
+    usage: DurationUsage
+
+
+class VerboseSegment(BaseModel):
+    id: int
+    seek: int = Field(description="start, in hundredths of a second")
+    start: float = Field(description="seconds from the start of the recording")
+    end: float
+    text: str
+    tokens: list[int]
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+
+
+class VerboseWord(BaseModel):
+    word: str
+    start: float = Field(description="seconds from the start of the recording")
+    end: float
+
+
+class VerboseTranscription(BaseModel):
+    """response_format=verbose_json."""
+
+    task: Literal["transcribe", "translate"]
+    language: str = Field(description="English name of the language of the text", examples=["english"])
+    duration: float = Field(description="seconds")
+    text: str
+    segments: list[VerboseSegment] = Field([], description="unless only words were asked for")
+    words: list[VerboseWord] = Field([], description="with timestamp_granularities[]=word only")
+    usage: DurationUsage
+
+
+class WhisperTranscription(BaseModel):
+    """response_format=whisper_json: openai-whisper's own."""
+
+    text: str
+    segments: list[VerboseSegment]
+    language: str = Field(description="ISO 639-1 code of the language of the text", examples=["en"])
+
+
+class ModelEntry(BaseModel):
+    id: str = Field(examples=["whisper-1"])
+    object: Literal["model"] = "model"
+    created: int = Field(description="seconds since 1970")
+    owned_by: str
+
+
+class ModelList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[ModelEntry]
+
+
+class ErrorBody(BaseModel):
+    message: str = Field(examples=["the file is empty"])
+    type: str = Field(examples=["invalid_request_error"])
+    param: str | None = Field(description="the field at fault", examples=["file"])
+    code: str | None = Field(examples=["model_not_found"])
+
+
+class ErrorAnswer(BaseModel):
+    error: ErrorBody
+
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorAnswer, "description": said}
+    for status, said in {
+        400: "not a recording that can be read, or a field that makes no sense",
+        404: "the model is not one that is served",
+        413: "more bytes or seconds than the service takes",
+        429: "no room in the queue; see Retry-After",
+        500: "the model failed",
+        503: "no model replica is ready",
+        504: "it took longer than a request may",
+    }.items()
+}

@@ -1,0 +1,191 @@
+"""A Transcript in, a response body out. To add a format: write a function, list it in FORMATS.
+
+Every time passes through `milliseconds`, and so is rounded once and alike in all formats.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from whisper_serve.captions import AS_SEGMENTS, Caption, Layout, captions, on_one_line
+from whisper_serve.languages import LANGUAGES
+from whisper_serve.types import Segment, TokenLogprob, Transcript
+
+UNTOLD = "en"  # the language where nobody speaks: clients' parsers want one
+AUDIO_TOKENS_PER_S = 50  # positions of Whisper's encoder, which is what it counts sound in
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Which parts of a transcript its reader wants to see."""
+
+    segments: bool = True  # in verbose_json
+    words: bool = False  # in verbose_json and whisper_json
+    logprobs: bool = False  # in json
+    layout: Layout = AS_SEGMENTS  # of srt and vtt
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    render: Callable[[Transcript, Look], str]
+    media_type: str
+
+
+def milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def rounded(seconds: float) -> float:
+    return milliseconds(seconds) / 1000
+
+
+def clock(ms: int, mark: str) -> str:
+    """3500 -> "00:00:03,500"."""
+    return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}{mark}{ms % 1000:03}"
+
+
+def as_json(t: Transcript, look: Look) -> str:
+    body: dict[str, Any] = {"text": t.text}
+    if look.logprobs:
+        body["logprobs"] = logprobs_of(t.segments)
+    return dumped(body | {"usage": usage(t)})
+
+
+def as_verbose_json(t: Transcript, look: Look) -> str:
+    """OpenAI's: words, where asked for, are listed beside the segments."""
+    body: dict[str, Any] = {
+        "task": t.task,
+        "language": LANGUAGES[language_of(t)],
+        "duration": rounded(t.duration),
+        "text": t.text,
+    }
+    if look.segments:
+        body["segments"] = [segment_fields(i, s) for i, s in enumerate(t.segments)]
+    if look.words:
+        body["words"] = [word for s in t.segments for word in word_fields(s)]
+    return dumped(body | {"usage": usage(t)})
+
+
+def as_whisper_json(t: Transcript, look: Look) -> str:
+    """openai-whisper's own: words, where asked for, are inside their segments."""
+    segments = []
+    for i, s in enumerate(t.segments):
+        fields = segment_fields(i, s)
+        if look.words:
+            probabilities = [word.probability for word in s.words]
+            fields["words"] = [
+                word | {"probability": p} for word, p in zip(word_fields(s), probabilities, strict=True)
+            ]
+        segments.append(fields)
+    return dumped({"text": t.text, "segments": segments, "language": language_of(t)})
+
+
+def as_text(t: Transcript, look: Look) -> str:
+    return t.text
+
+
+def as_txt(t: Transcript, look: Look) -> str:
+    return lines(on_one_line(s.text).strip() for s in t.segments)
+
+
+def as_tsv(t: Transcript, look: Look) -> str:
+    rows = (
+        f"{milliseconds(s.start)}\t{milliseconds(s.end)}\t{on_one_line(s.text).strip().replace(chr(9), ' ')}"
+        for s in t.segments
+    )
+    return lines(["start\tend\ttext", *rows])
+
+
+def as_srt(t: Transcript, look: Look) -> str:
+    return "\n".join(
+        f"{n}\n{span(caption, ',')}\n{caption.text.replace('-->', '->')}\n"
+        for n, caption in enumerate(captions(t.segments, look.layout), 1)
+    )
+
+
+def as_vtt(t: Transcript, look: Look) -> str:
+    cues = (
+        f"{span(caption, '.')}\n{escaped(caption.text)}\n" for caption in captions(t.segments, look.layout)
+    )
+    return "\n".join(["WEBVTT\n", *cues])
+
+
+FORMATS = {
+    "json": Format(as_json, "application/json"),
+    "text": Format(as_text, "text/plain"),
+    "srt": Format(as_srt, "text/plain"),
+    "verbose_json": Format(as_verbose_json, "application/json"),
+    "vtt": Format(as_vtt, "text/vtt"),
+    "tsv": Format(as_tsv, "text/tab-separated-values"),
+    "txt": Format(as_txt, "text/plain"),
+    "whisper_json": Format(as_whisper_json, "application/json"),
+}
+
+
+def dumped(body: dict[str, Any]) -> str:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+
+def lines(texts: Iterable[str]) -> str:
+    return "".join(f"{text}\n" for text in texts)
+
+
+def span(caption: Caption, mark: str) -> str:
+    """Its times; a caption lasts at least a millisecond, or no player would show it."""
+    start = milliseconds(caption.start)
+    return f"{clock(start, mark)} --> {clock(max(milliseconds(caption.end), start + 1), mark)}"
+
+
+def escaped(text: str) -> str:
+    """WebVTT's text has markup; what was said has none."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def language_of(t: Transcript) -> str:
+    """ISO 639-1 code of the words: English where they were translated into it."""
+    return "en" if t.task == "translate" else t.language or UNTOLD
+
+
+def segment_fields(i: int, s: Segment) -> dict[str, Any]:
+    return {
+        "id": i,
+        "seek": milliseconds(s.start) // 10,  # in mel frames
+        "start": rounded(s.start),
+        "end": rounded(s.end),
+        "text": s.text,
+        "tokens": list(s.tokens),
+        "temperature": s.temperature,
+        "avg_logprob": s.avg_logprob,
+        "compression_ratio": s.compression_ratio,
+        "no_speech_prob": s.no_speech_prob,
+    }
+
+
+def word_fields(s: Segment) -> list[dict[str, Any]]:
+    return [{"word": w.text.strip(), "start": rounded(w.start), "end": rounded(w.end)} for w in s.words]
+
+
+def logprobs_of(segments: Iterable[Segment]) -> list[dict[str, Any]]:
+    return [logprob_fields(token) for s in segments for token in s.logprobs]
+
+
+def logprob_fields(token: TokenLogprob) -> dict[str, Any]:
+    return {"token": token.token, "logprob": token.logprob, "bytes": list(token.bytes)}
+
+
+def usage(t: Transcript) -> dict[str, Any]:
+    return {"type": "duration", "seconds": rounded(t.duration)}
+
+
+def token_usage(t: Transcript) -> dict[str, Any]:
+    """What a stream ends with: OpenAI's schema has no usage by duration there. The seconds are in it too."""
+    audio, text = round(t.duration * AUDIO_TOKENS_PER_S), sum(len(s.tokens) for s in t.segments)
+    return {
+        "type": "tokens",
+        "input_tokens": audio,
+        "input_token_details": {"audio_tokens": audio, "text_tokens": 0},
+        "output_tokens": text,
+        "total_tokens": audio + text,
+        "seconds": rounded(t.duration),
+    }
