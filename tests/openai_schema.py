@@ -45,11 +45,10 @@ SCHEMAS = {
         {"language": STRING, "duration": NUMBER, "text": STRING},
         {"words": a_list(WORD), "segments": a_list(SEGMENT), "usage": BY_DURATION},
     ),
-    "delta": an_object(
-        {"type": {"const": "transcript.text.delta"}, "delta": STRING}, {"logprobs": LOGPROBS}
-    ),
+    "delta": an_object({"type": {"const": "transcript.text.delta"}, "delta": STRING}, {"logprobs": LOGPROBS}),
     "done": an_object(
-        {"type": {"const": "transcript.text.done"}, "text": STRING}, {"logprobs": LOGPROBS, "usage": BY_TOKENS}
+        {"type": {"const": "transcript.text.done"}, "text": STRING},
+        {"logprobs": LOGPROBS, "usage": BY_TOKENS},
     ),
     "models": an_object({"object": {"const": "list"}, "data": a_list(MODEL)}),
     "model": MODEL,

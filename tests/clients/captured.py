@@ -47,7 +47,11 @@ def typed(filename: str, content_type: str) -> str:
 CAPTURED = {
     "openai-python: the file last": Captured(
         (("model", "whisper-1"), ("response_format", "json"), (FILE, typed("jfk.wav", "audio/x-wav"))),
-        headers={"accept": "application/json", "x-stainless-read-timeout": "600", "x-stainless-retry-count": "0"},
+        headers={
+            "accept": "application/json",
+            "x-stainless-read-timeout": "600",
+            "x-stainless-retry-count": "0",
+        },
     ),
     "openai-node: chunked, the file first": Captured(
         ((FILE, typed("jfk.wav", "application/octet-stream")), ("model", "whisper-1")), chunked=True

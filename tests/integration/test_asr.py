@@ -37,7 +37,8 @@ async def test_subtitles_of_headerless_pcm_as_bazarr_asks_for_them(client: httpx
 async def test_each_output_is_in_its_format(client: httpx.AsyncClient) -> None:
     said = "2.0 seconds at 0.0, batch of 1."
     shown = {
-        output: (await post(client, f"output={output}", wav(2))).text for output in ("txt", "vtt", "tsv", "json")
+        output: (await post(client, f"output={output}", wav(2))).text
+        for output in ("txt", "vtt", "tsv", "json")
     }
     assert shown["txt"] == (await post(client, "", wav(2))).text == f"{said}\n"
     assert next(iter(webvtt.from_string(shown["vtt"]))).text == said

@@ -11,7 +11,14 @@ import webvtt
 from tests.conftest import fake_config, fake_infer, served, wav
 from tests.openai_schema import check
 from whisper_serve.config import Config
-from whisper_serve.errors import BadRequest, ModelFailed, Overloaded, TimedOut, TranscriptionError, Unavailable
+from whisper_serve.errors import (
+    BadRequest,
+    ModelFailed,
+    Overloaded,
+    TimedOut,
+    TranscriptionError,
+    Unavailable,
+)
 from whisper_serve.formats import FORMATS
 from whisper_serve.types import Heard, Segment, TokenLogprob, VadOptions, Window
 
@@ -206,7 +213,9 @@ async def test_empty_strings_and_unknown_fields_change_nothing(client: httpx.Asy
     names = "model language prompt temperature response_format stream hotwords chunking_strategy".split()
     blank = dict.fromkeys([*names, "include[]", "timestamp_granularities[]", "max_line_width"], "")
     answer = await client.post(
-        TRANSCRIPTIONS, files={"file": ("blob", wav(2))}, data=blank | {"known_speaker_names[]": "a", "n": "1"}
+        TRANSCRIPTIONS,
+        files={"file": ("blob", wav(2))},
+        data=blank | {"known_speaker_names[]": "a", "n": "1"},
     )
     assert answer.status_code == 200, answer.text
     check("json", answer.json())
@@ -247,7 +256,9 @@ async def test_every_failure_has_its_status_and_says_whether_to_try_again(
         answer = await post(client)
     check("error", answer.json())
     assert answer.status_code == status
-    kept = {name: answer.headers[name] for name in ("retry-after", "x-should-retry") if name in answer.headers}
+    kept = {
+        name: answer.headers[name] for name in ("retry-after", "x-should-retry") if name in answer.headers
+    }
     assert kept == headers
     if isinstance(error, TranscriptionError):
         assert str(error) in answer.json()["error"]["message"]
@@ -303,10 +314,14 @@ async def test_fields_become_options() -> None:
         ),
     ],
 )
-async def test_chunking_strategy_sets_how_speech_is_told(fields: dict[str, str], vad: VadOptions | None) -> None:
+async def test_chunking_strategy_sets_how_speech_is_told(
+    fields: dict[str, str], vad: VadOptions | None
+) -> None:
     from whisper_serve.api.openai_forms import Chunking
 
-    renamed = {name.removeprefix("chunking_strategy").strip("[]") or "strategy": v for name, v in fields.items()}
+    renamed = {
+        name.removeprefix("chunking_strategy").strip("[]") or "strategy": v for name, v in fields.items()
+    }
     assert Chunking(**renamed).vad() == vad  # type: ignore[arg-type]
     async with served(fake_config(), fake_infer) as client:
         assert (await post(client, **fields)).status_code == 200
@@ -330,9 +345,7 @@ async def test_logprobs_come_when_included() -> None:
 
 async def test_silence_is_a_valid_empty_answer_in_every_format() -> None:
     async with served(fake_config(vad={"method": "energy"}), fake_infer) as client:
-        answers = {
-            name: await post(client, data=wav(2, level=0), response_format=name) for name in FORMATS
-        }
+        answers = {name: await post(client, data=wav(2, level=0), response_format=name) for name in FORMATS}
         streamed = await post(client, data=wav(2, level=0), stream="true")
     assert {answer.status_code for answer in answers.values()} == {200}
     check("verbose_json", answers["verbose_json"].json())

@@ -78,7 +78,9 @@ def fields(operation: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], boo
             yield name, schema, name in body.get("required", [])
 
 
-@pytest.mark.parametrize(("name", "operation"), list(operations()), ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    ("name", "operation"), list(operations()), ids=lambda v: v if isinstance(v, str) else ""
+)
 def test_every_field_has_a_type_a_description_a_default_and_an_example(
     name: str, operation: dict[str, Any]
 ) -> None:
@@ -91,7 +93,9 @@ def test_every_field_has_a_type_a_description_a_default_and_an_example(
         assert schema.get("examples") or "contentMediaType" in schema, field
 
 
-@pytest.mark.parametrize(("name", "operation"), list(operations()), ids=lambda v: v if isinstance(v, str) else "")
+@pytest.mark.parametrize(
+    ("name", "operation"), list(operations()), ids=lambda v: v if isinstance(v, str) else ""
+)
 def test_422_is_not_promised(name: str, operation: dict[str, Any]) -> None:
     assert "422" not in operation["responses"], name
 
@@ -99,5 +103,7 @@ def test_422_is_not_promised(name: str, operation: dict[str, Any]) -> None:
 def test_numbers_are_bounded() -> None:
     for _, operation in operations():
         for field, schema, _ in fields(operation):
-            kinds = [kind for kind in schema.get("anyOf", [schema]) if kind.get("type") in ("integer", "number")]
+            kinds = [
+                kind for kind in schema.get("anyOf", [schema]) if kind.get("type") in ("integer", "number")
+            ]
             assert all("minimum" in kind and "maximum" in kind for kind in kinds), field

@@ -23,7 +23,9 @@ LONG = wav(70)
 
 
 async def post(client: httpx.AsyncClient, path: str, data: bytes = LONG, **fields: str) -> httpx.Response:
-    return await client.post(path, files={FILE_FIELD[path]: ("a.wav", data)}, data={"stream": "true"} | fields)
+    return await client.post(
+        path, files={FILE_FIELD[path]: ("a.wav", data)}, data={"stream": "true"} | fields
+    )
 
 
 def events(answer: httpx.Response) -> list[dict[str, Any]]:
@@ -74,9 +76,7 @@ async def test_the_seed_s_events_have_words_when_asked_for(client: httpx.AsyncCl
 
 
 @pytest.mark.parametrize("path", [OPENAI, SEED])
-@pytest.mark.parametrize(
-    ("data", "prompt", "status"), [(b"not audio", "", 400), (wav(1), "explode", 500)]
-)
+@pytest.mark.parametrize(("data", "prompt", "status"), [(b"not audio", "", 400), (wav(1), "explode", 500)])
 async def test_an_error_before_the_first_event_is_a_plain_answer(
     client: httpx.AsyncClient, path: str, data: bytes, prompt: str, status: int
 ) -> None:

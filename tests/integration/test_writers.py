@@ -32,7 +32,7 @@ def transcript(seed: int) -> Transcript:
         words = []
         for _ in range(chance.randint(1, 14)):
             now += chance.choice([0.0, 0.0, 0.1, 0.5, 4.0])
-            end = now + chance.random()
+            end = now + 0.01 + chance.random()
             words.append(Word(now, end, " " + "x" * chance.randint(1, 9), 1.0))
             now = end
         text = "".join(word.text for word in words)

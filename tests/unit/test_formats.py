@@ -69,7 +69,10 @@ def test_every_format_gives_the_same_rounded_times() -> None:
     verbose = json.loads(render("verbose_json", look=Look(words=True)))
     assert verbose["segments"][0]["end"] == verbose["words"][1]["end"] == 2.3
     assert json.loads(render("whisper_json"))["segments"][1]["start"] == 3661.001
-    assert render("tsv").splitlines()[1:] == ["0\t2300\tAsk not.", "3661001\t3663000\tQ&A --> <i> jetzt schön"]
+    assert render("tsv").splitlines()[1:] == [
+        "0\t2300\tAsk not.",
+        "3661001\t3663000\tQ&A --> <i> jetzt schön",
+    ]
 
 
 def test_silence_is_a_valid_empty_file_in_every_format() -> None:
@@ -107,7 +110,9 @@ def test_verbose_json_has_the_real_figures() -> None:
 def test_verbose_json_has_what_was_asked_for_and_no_more() -> None:
     fields = {"task", "language", "duration", "text", "usage"}
     assert set(json.loads(render("verbose_json"))) == fields | {"segments"}
-    assert set(json.loads(render("verbose_json", look=Look(segments=False, words=True)))) == fields | {"words"}
+    assert set(json.loads(render("verbose_json", look=Look(segments=False, words=True)))) == fields | {
+        "words"
+    }
     both = json.loads(render("verbose_json", look=Look(words=True)))
     assert set(both) == fields | {"segments", "words"}
     assert both["words"][0] == {"word": "Ask", "start": 0.0, "end": 1.0}
