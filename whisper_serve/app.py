@@ -20,6 +20,12 @@ from whisper_serve.replica import Remote, Replica
 from whisper_serve.transcriber import Transcriber
 
 
+# Windows with a model replica at once: enough to gather batches from, few enough to share out. With one
+# at a time, replicas would starve while Ray's routers sleep.
+WINDOWS_A_REPLICA = {"cpu": 64, "cuda": 512}
+REQUESTS_AN_INGRESS = 1000
+
+
 class Ingress:
     """HTTP in front: it decodes, cuts, asks the model deployment and collects."""
 
@@ -40,15 +46,14 @@ def build_app(config: Config) -> Application:
     model = serve.deployment(
         name="Model",
         num_replicas=deployment.num_replicas,
-        # One batch is heard while the next gathers; with a single one ongoing, replicas would starve.
-        max_ongoing_requests=2 * deployment.max_batch_size,
+        max_ongoing_requests=WINDOWS_A_REPLICA["cuda" if config.model.device == "cuda" else "cpu"],
         ray_actor_options={"num_cpus": deployment.cpu_per_replica, "num_gpus": deployment.gpu_per_replica},
         graceful_shutdown_timeout_s=server.drain_timeout_s,
     )(Replica)
     ingress = serve.deployment(
         name="Ingress",
         num_replicas=server.num_ingress,
-        max_ongoing_requests=1000,
+        max_ongoing_requests=REQUESTS_AN_INGRESS,
         ray_actor_options={"num_cpus": 1 if server.dedicated_cpu else 0},
         graceful_shutdown_timeout_s=server.drain_timeout_s,
     )(serve.ingress()(Ingress))

@@ -57,7 +57,7 @@ class Server(Section):
         None,
         ge=1,
         description="windows of one request that may be with the replicas at once, so that long recordings "
-        "leave room for short ones; null: four a replica on CPUs, two batches a replica on GPUs",
+        "leave room for short ones; null: 4 a replica on CPUs, 32 on GPUs",
     )
     drain_timeout_s: float = Field(60, ge=0, description="how long a stop waits for running requests")
     dashboard: bool = Field(True, description="start Ray's dashboard")
@@ -132,13 +132,21 @@ class Model(Section):
 class Deployment(Section):
     num_replicas: int = Field(2, ge=1, description="model replicas, each with the model in memory")
     cpu_per_replica: float = Field(
-        0.5, ge=0, description="CPUs Ray reserves for a model replica; it runs as many threads, at least one"
+        0.5,
+        ge=0,
+        description="CPUs Ray reserves for a model replica; it hears as many batches at once, at least one",
     )
     gpu_per_replica: float = Field(
         0.1, ge=0, description="share of a GPU for a model replica; counts only where the device is a GPU"
     )
-    max_batch_size: int = Field(8, ge=1, le=256, description="windows a replica hears in one pass")
-    batch_wait_timeout_s: float = Field(0.005, ge=0, description="longest wait for a fuller batch")
+    max_batch_audio_s: float | None = Field(
+        None,
+        ge=30,
+        description="seconds of audio a replica hears in one batch; null: 32 on CPUs, 480 on GPUs",
+    )
+    batch_wait_timeout_s: float = Field(
+        0.0, ge=0, description="longest wait for a fuller batch; a busy replica gathers one without waiting"
+    )
     max_retries: int = Field(
         3, ge=0, description="replicas a window is tried on again when one dies under it"
     )
@@ -197,7 +205,11 @@ class Logging(Section):
 
 class Config(BaseSettings):
     model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, env_parse_none_str="null"
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        env_parse_none_str="null",
     )
 
     server: Server = Server()

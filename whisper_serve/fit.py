@@ -8,6 +8,9 @@ from whisper_serve.config import Config
 from whisper_serve.errors import ConfigError
 from whisper_serve.machine import Machine
 
+WINDOWS = {"cpu": 4, "cuda": 32}  # of one request, with each replica at once
+BATCH_AUDIO_S = {"cpu": 32.0, "cuda": 480.0}  # a CPU gains nothing from more
+
 
 def fit(config: Config, machine: Machine) -> Config:
     """The same config with every `auto` decided for `machine`; ConfigError where it asks for what is not there."""
@@ -17,13 +20,13 @@ def fit(config: Config, machine: Machine) -> Config:
         engine = "openai_whisper" if device == "cuda" else "ctranslate2"
     num_cpus = config.server.num_cpus or max(int(machine.cpus), math.ceil(cpus_needed(config)))
     gpus = config.deployment.gpu_per_replica if device == "cuda" else 0.0
-    a_replica = 2 * config.deployment.max_batch_size if device == "cuda" else 4
-    parallel = config.server.max_parallel_windows or a_replica * config.deployment.num_replicas
+    parallel = config.server.max_parallel_windows or WINDOWS[device] * config.deployment.num_replicas
+    batch = config.deployment.max_batch_audio_s or BATCH_AUDIO_S[device]
     log = config.logging.file and str(Path(config.logging.file).resolve())
     changes: dict[str, dict[str, Any]] = {
         "server": {"num_cpus": num_cpus, "max_parallel_windows": parallel},
         "model": {"device": device, "engine": engine, "model_dir": config.model.model_dir.resolve()},
-        "deployment": {"gpu_per_replica": gpus},
+        "deployment": {"gpu_per_replica": gpus, "max_batch_audio_s": batch},
         "logging": {"file": log},
     }
     fitted = config.model_copy(

@@ -19,7 +19,7 @@ from whisper_serve.config import Config
 from whisper_serve.engines import EngineSettings, Outcome, load_engine
 from whisper_serve.errors import ModelFailed, Overloaded, Unavailable
 from whisper_serve.logger import set_up_logging
-from whisper_serve.types import SAMPLE_RATE, Heard, Options, Window
+from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Heard, Options, Window
 from whisper_serve.weights import fetch
 
 SILENCE = Window(np.zeros(SAMPLE_RATE, np.float32), 0.0, Options(language="en"))
@@ -35,14 +35,22 @@ class Replica:
         began = time.perf_counter()
         self.engine = load_engine(config.model.engine, engine_settings(config))
         self.engine.transcribe([SILENCE])  # so that no caller waits for what a first pass sets up
-        self.hear.set_max_batch_size(config.deployment.max_batch_size)  # type: ignore[attr-defined]
-        self.hear.set_batch_wait_timeout_s(config.deployment.batch_wait_timeout_s)  # type: ignore[attr-defined]
+        self.batched = serve.batch(
+            self._hear_together,
+            max_batch_size=math.ceil(config.deployment.max_batch_audio_s or WINDOW_S),
+            batch_wait_timeout_s=config.deployment.batch_wait_timeout_s,
+            max_concurrent_batches=self.engine.workers + 1,  # one is prepared while the others are heard
+            batch_size_fn=audio_seconds,
+        )
         self.log.info(
             "model loaded", extra={"model": config.model.size, "seconds": time.perf_counter() - began}
         )
 
-    @serve.batch
-    async def hear(self, windows: list[Window]) -> list[Outcome]:
+    async def hear(self, window: Window) -> Outcome:
+        outcome: Outcome = await self.batched(window)
+        return outcome
+
+    async def _hear_together(self, windows: list[Window]) -> list[Outcome]:
         return await asyncio.to_thread(self._hear, windows)
 
     def _hear(self, windows: list[Window]) -> list[Outcome]:
@@ -71,12 +79,17 @@ class Replica:
         return True
 
 
+def audio_seconds(windows: list[Window]) -> int:
+    """The size of a batch; rounded down, so that windows of a whole batch's length fit one."""
+    return int(sum(window.seconds for window in windows))
+
+
 def engine_settings(config: Config) -> EngineSettings:
     model = config.model
     return EngineSettings(
         weights=None if model.engine == "fake" else fetch(model.size, model.model_dir),
         device="cuda" if model.device == "cuda" else "cpu",
-        threads=max(1, int(config.deployment.cpu_per_replica)),
+        cpus=max(1, int(config.deployment.cpu_per_replica)),
         compute_type=model.compute_type,
         context=model.context,
     )

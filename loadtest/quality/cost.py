@@ -60,7 +60,9 @@ def rows(speech: Path, quick: bool) -> Iterator[Row]:
                 f"{cost.windows} windows, {cost.cpu_s:.1f} s of CPU",
             )
     cost = measured(speech / SILENCE, "transcribe")
-    yield Row("CPU time of 10 minutes of silence", cost.cpu_s, "s", note="decoding and speech detection", digits=1)
+    yield Row(
+        "CPU time of 10 minutes of silence", cost.cpu_s, "s", note="decoding and speech detection", digits=1
+    )
     yield Row("windows heard in 10 minutes of silence", cost.windows, most=0)
 
 
@@ -69,7 +71,7 @@ def stitched(speech: Path, seconds: float) -> Samples:
     files = sorted(Path(speech, LONG).glob("*"))
     if not files:
         raise CannotRun(f"no recordings in {speech / LONG}")
-    whole = np.concatenate([decode(f.read_bytes(), HOUR_S, ["*"]).samples for f in files])
+    whole = np.concatenate([decode(f.read_bytes(), HOUR_S, ("*",)).samples for f in files])
     return np.resize(whole, int(seconds * SAMPLE_RATE))
 
 

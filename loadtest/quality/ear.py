@@ -1,7 +1,6 @@
 """An engine's name and recordings in, their transcripts out: the service's Transcriber, in this process, without Ray."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from whisper_serve.fit import fit
 from whisper_serve.machine import this_machine
 from whisper_serve.replica import engine_settings
 from whisper_serve.transcriber import Transcriber
-from whisper_serve.types import Heard, Options, Segment, Transcript, Window
+from whisper_serve.types import WINDOW_S, Heard, Options, Segment, Transcript, Window
 
 AT_ONCE = 8  # recordings, so that short ones too fill a batch
 
@@ -44,18 +43,18 @@ class Answer:
 class Passes:
     """An `infer` over an engine: what waits when a pass ends goes into the next, up to a batch."""
 
-    def __init__(self, engine: Engine, largest: int) -> None:
+    def __init__(self, engine: Engine, batch_s: float) -> None:
         self._engine = engine
-        self._largest = largest
-        self._waiting: deque[tuple[Window, asyncio.Future[Outcome]]] = deque()
-        self._turn = asyncio.Lock()  # the first to wait gets it first
+        self._batch_s = batch_s  # seconds of audio
+        self._waiting: dict[asyncio.Future[Outcome], Window] = {}  # the first to come first
+        self._workers = asyncio.Semaphore(engine.workers)
 
     async def __call__(self, window: Window) -> Heard:
         """Raises what the engine answers in place of words."""
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append((window, answer))
-        async with self._turn:
-            if not answer.done():
+        self._waiting[answer] = window
+        async with self._workers:
+            while answer in self._waiting:
                 await self._pass()
         outcome = await answer
         if isinstance(outcome, TranscriptionError):
@@ -63,11 +62,20 @@ class Passes:
         return outcome
 
     async def _pass(self) -> None:
-        batch = [self._waiting.popleft() for _ in range(min(self._largest, len(self._waiting)))]
-        outcomes = await asyncio.to_thread(self._engine.transcribe, [window for window, _ in batch])
-        for (_, answer), outcome in zip(batch, outcomes, strict=True):
+        batch = self._take()
+        outcomes = await asyncio.to_thread(self._engine.transcribe, [window for _, window in batch])
+        for (answer, _), outcome in zip(batch, outcomes, strict=True):
             if not answer.done():  # its caller may have left
                 answer.set_result(outcome)
+
+    def _take(self) -> list[tuple[asyncio.Future[Outcome], Window]]:
+        taken, seconds = 0, 0.0
+        for window in self._waiting.values():
+            seconds += window.seconds
+            if taken and seconds > self._batch_s:
+                break
+            taken += 1
+        return [(answer, self._waiting.pop(answer)) for answer in [*self._waiting][:taken]]
 
 
 def config_for(engine: str, file: Path) -> Config:
@@ -82,7 +90,7 @@ def config_for(engine: str, file: Path) -> Config:
 def create_transcriber(config: Config) -> Transcriber:
     """With its engine loaded; to be called where an event loop runs."""
     engine = load_engine(config.model.engine, engine_settings(config))
-    return Transcriber(config, Passes(engine, config.deployment.max_batch_size))
+    return Transcriber(config, Passes(engine, config.deployment.max_batch_audio_s or WINDOW_S))
 
 
 async def hear(

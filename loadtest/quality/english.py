@@ -47,12 +47,19 @@ def _rates(part: Part, answers: Sequence[Answer], engines: Sequence[str], judge:
         heard = rate([a.recording.text for a in own], [a.text for a in own], "en")
         found.append(heard)
         note = f"{heard} words, {len(own)} recordings"
-        yield Row(f"WER, {part.name}, {engine}", heard.share, "%", part.most if judge else None, note=note, digits=2)
+        yield Row(
+            f"WER, {part.name}, {engine}", heard.share, "%", part.most if judge else None, note=note, digits=2
+        )
     for engine, heard in zip(engines[1:], found[1:], strict=True):
         apart, words = heard.share - found[0].share, heard.edits - found[0].edits
         note = f"{engine} has {words:+d} wrong words"
         yield Row(
-            f"WER, {part.name}, engines apart", abs(apart), "%", WITHIN if judge else None, note=note, digits=2
+            f"WER, {part.name}, engines apart",
+            abs(apart),
+            "%",
+            WITHIN if judge else None,
+            note=note,
+            digits=2,
         )
 
 

@@ -16,9 +16,7 @@ def rows(answers: Sequence[Answer]) -> Iterator[Row]:
         own = [a for a in clips if a.engine == engine]
         sure = [a for a in own if a.recording.folder in SURE]
         yield _detected(f"language detected, {', '.join(SURE)}, {engine}", sure, 1.0)
-        yield _detected(
-            f"language detected, other clips, {engine}", [a for a in own if a not in sure], None
-        )
+        yield _detected(f"language detected, other clips, {engine}", [a for a in own if a not in sure], None)
         for language in sorted({a.recording.language or "" for a in own}):
             yield _rate(language, [a for a in own if a.recording.language == language], engine)
 

@@ -24,7 +24,9 @@ def rows(answers: Sequence[Answer]) -> Iterator[Row]:
         yield from _places(timed, count)
     engines = list(dict.fromkeys(a.engine for a in answers))
     if len(engines) > 1:
-        yield from _apart([a for a in answers if a.recording.folder in (CLEAN, OTHER)], engines[0], engines[1])
+        yield from _apart(
+            [a for a in answers if a.recording.folder in (CLEAN, OTHER)], engines[0], engines[1]
+        )
 
 
 def _places(answers: Sequence[Answer], count: int) -> Iterator[Row]:
@@ -46,7 +48,14 @@ def _apart(answers: Sequence[Answer], one: str, other: str) -> Iterator[Row]:
     if matched:
         for what, apart in (("starts", starts), ("ends", ends)):
             note = f"{one} and {other}, {len(matched)} words both heard; 95 in 100 within {percentile(apart, 95):.2f} s"
-            yield Row(f"words' {what}, median difference between engines", median(apart), "s", APART_S, note=note, digits=3)
+            yield Row(
+                f"words' {what}, median difference between engines",
+                median(apart),
+                "s",
+                APART_S,
+                note=note,
+                digits=3,
+            )
 
 
 def words_of(transcript: Transcript) -> list[Word]:

@@ -1,4 +1,4 @@
-"""The examples in README.md and docs/, run as they stand against a service."""
+"""The examples in docs/, run as they stand against a service."""
 
 import os
 import re
@@ -18,7 +18,7 @@ BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 def examples() -> list[tuple[str, str]]:
     """Language and text of every block that calls the service."""
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = sorted((ROOT / "docs").glob("*.md"))
     found = [block for page in pages for block in BLOCK.findall(page.read_text("utf-8"))]
     return [(language, text) for language, text in found if URL in text]
 

@@ -20,7 +20,7 @@ ASKED = Options(word_timestamps=True, logprobs=True)
 
 
 def load(name: str, model: str, compute_type: str = "auto") -> Engine:
-    return load_engine(name, EngineSettings(fetch(model, MODELS), threads=2, compute_type=compute_type))
+    return load_engine(name, EngineSettings(fetch(model, MODELS), cpus=2, compute_type=compute_type))
 
 
 @pytest.fixture(scope="module")

@@ -155,7 +155,7 @@ async def test_when_the_caller_leaves_its_windows_are_cancelled(path: str) -> No
 
     config = fake_config()
     api = create_api(Service(config, Transcriber(config, infer), ready))
-    serving = asyncio.create_task(api(scope, receive, send))  # type: ignore[arg-type]
+    serving = asyncio.create_task(api(scope, receive, send))
     await asyncio.wait_for(first.wait(), 10)
     await asyncio.wait_for(started.wait(), 10)
     serving.cancel()  # as Ray Serve does when a client disconnects

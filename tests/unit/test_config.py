@@ -48,7 +48,7 @@ def test_every_setting_says_what_it_is_for() -> None:
     [
         ({"server": {"prot": 1}}, "server.prot is not a setting; did you mean server.port?"),
         ({"sever": {}}, "sever is not a setting; did you mean server?"),
-        ({"server": {"port": "8000"}}, "server.port is \"8000\"; it should be a valid integer"),
+        ({"server": {"port": "8000"}}, 'server.port is "8000"; it should be a valid integer'),
         ({"server": {"port": True}}, "server.port is true; it should be a valid integer"),
         ({"server": {"port": 70000}}, "server.port is 70000; it should be less than or equal to 65535"),
         ({"server": 4}, "server is 4; it should be an object"),
@@ -86,7 +86,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
     [
         ("WHISPER_SERVE__SERVER__PROT", "1", "did you mean server.port?"),
         ("WHISPER_SERVE__SEVER__PORT", "1", "did you mean server?"),
-        ("WHISPER_SERVE__SERVER__PORT", "eight", "server.port is \"eight\""),
+        ("WHISPER_SERVE__SERVER__PORT", "eight", 'server.port is "eight"'),
     ],
 )
 def test_a_mistake_in_the_environment_is_one_sentence(
@@ -113,7 +113,11 @@ def test_what_the_machine_cannot_give_is_refused(tmp_path: Path, fields: Any, sa
 
 def test_auto_takes_the_gpu_where_there_is_one(tmp_path: Path) -> None:
     config = fit(load_config(written(tmp_path, {})), Machine(cpus=16, gpus=1))
-    assert (config.model.device, config.model.engine, config.deployment.gpu_per_replica) == ("cuda", "openai_whisper", 0.1)
+    assert (config.model.device, config.model.engine, config.deployment.gpu_per_replica) == (
+        "cuda",
+        "openai_whisper",
+        0.1,
+    )
 
 
 def test_more_gpu_than_there_is_is_refused(tmp_path: Path) -> None:
@@ -125,3 +129,9 @@ def test_more_gpu_than_there_is_is_refused(tmp_path: Path) -> None:
 def test_a_config_survives_the_trip_to_a_replica() -> None:
     config = fit(load_config("config.json"), LAPTOP)
     assert pickle.loads(pickle.dumps(config)) == config
+
+
+def test_a_model_at_a_local_path_goes_by_its_last_part(tmp_path: Path) -> None:
+    (tmp_path / "my-whisper.pt").touch()
+    fields = {"model": {"size": str(tmp_path / "my-whisper.pt"), "aliases": ["whisper-1", "me/{size}"]}}
+    assert load_config(written(tmp_path, fields)).model.ids == ("my-whisper", "whisper-1", "me/my-whisper")

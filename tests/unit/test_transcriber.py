@@ -127,7 +127,7 @@ async def test_a_caller_who_leaves_takes_its_windows_along() -> None:
     recording = await transcriber.open(wav(200), Options(language="en"))
     steps = transcriber.steps(recording)
     await anext(steps)
-    await steps.aclose()  # type: ignore[attr-defined]
+    await steps.aclose()
     await asyncio.sleep(0)
     assert infer.at_once == 0
 

@@ -27,7 +27,7 @@ def spoken(language: str | None) -> str | None:
     code = language_code(language)
     if code is None:
         raise ValueError(
-            f"language {language!r} is not one that Whisper knows; give a code such as en, de or ja"
+            f"{language!r} is not a language that Whisper knows; give a code such as en, de or ja"
         )
     return code
 

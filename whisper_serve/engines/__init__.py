@@ -29,18 +29,22 @@ class EngineSettings:
 
     weights: Path | None  # a .pt checkpoint or a CTranslate2 folder; None for engines without any
     device: Literal["cpu", "cuda"] = "cpu"
-    threads: int = 1  # CPU threads for one pass
+    cpus: int = 1  # CPU threads in all, over its workers
     compute_type: str = "auto"  # the engine's own name of a number type; auto: its best on the device
-    context: Literal["adaptive", "full"] = "adaptive"  # what the model is shown: speech and a margin, or always 30 s
+    context: Literal["adaptive", "full"] = (
+        "adaptive"  # what the model is shown: speech and a margin, or always 30 s
+    )
 
 
 class Engine(Protocol):
+    workers: int  # passes that run at once, on one copy of the weights; further calls wait
+
     def transcribe(self, windows: Sequence[Window]) -> list[Outcome]:
         """Hear every window; answer in order, with times from each window's start.
 
         A window that fails is answered with its error, not raised: raising
         would fail its neighbours in the batch, who asked for something else.
-        Blocking; called from one thread at a time.
+        Blocking; called from several threads at once.
         """
 
     def gpu_memory_gb(self) -> float:

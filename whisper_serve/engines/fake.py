@@ -15,7 +15,7 @@ from whisper_serve.types import Heard, Segment, Window, Word
 
 class FakeEngine:
     def __init__(self, settings: EngineSettings) -> None:
-        self.settings = settings
+        self.workers = 1
 
     def transcribe(self, windows: Sequence[Window]) -> list[Outcome]:
         for window in windows:

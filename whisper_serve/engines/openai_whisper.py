@@ -33,7 +33,8 @@ class OpenAIWhisperEngine:
     def __init__(self, settings: EngineSettings) -> None:
         if settings.weights is None:
             raise WeightsError("the engine 'openai_whisper' needs a model")
-        torch.set_num_threads(settings.threads)
+        self.workers = 1
+        torch.set_num_threads(settings.cpus)
         if settings.device == "cuda":
             torch.set_float32_matmul_precision("high")  # TF32
             torch.backends.cudnn.benchmark = True
