@@ -19,7 +19,6 @@ from whisper_serve.machine import this_machine
 from whisper_serve.replica import Remote, Replica
 from whisper_serve.transcriber import Transcriber
 
-
 # Windows with a model replica at once: enough to gather batches from, few enough to share out. With one
 # at a time, replicas would starve while Ray's routers sleep.
 WINDOWS_A_REPLICA = {"cpu": 64, "cuda": 512}

@@ -21,7 +21,7 @@ class Look:
     """Which parts of a transcript its reader wants to see."""
 
     segments: bool = True  # in verbose_json
-    words: bool = False  # in verbose_json and whisper_json
+    words: bool = False  # in formats that list them
     logprobs: bool = False  # in json
     layout: Layout = AS_SEGMENTS  # of srt and vtt
 
@@ -30,6 +30,7 @@ class Look:
 class Format:
     render: Callable[[Transcript, Look], str]
     media_type: str
+    lists_words: bool = False  # has a place for each word's times
 
 
 def milliseconds(seconds: float) -> int:
@@ -115,11 +116,11 @@ FORMATS = {
     "json": Format(as_json, "application/json"),
     "text": Format(as_text, "text/plain"),
     "srt": Format(as_srt, "text/plain"),
-    "verbose_json": Format(as_verbose_json, "application/json"),
+    "verbose_json": Format(as_verbose_json, "application/json", lists_words=True),
     "vtt": Format(as_vtt, "text/vtt"),
     "tsv": Format(as_tsv, "text/tab-separated-values"),
     "txt": Format(as_txt, "text/plain"),
-    "whisper_json": Format(as_whisper_json, "application/json"),
+    "whisper_json": Format(as_whisper_json, "application/json", lists_words=True),
 }
 
 

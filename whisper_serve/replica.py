@@ -35,13 +35,13 @@ class Replica:
         began = time.perf_counter()
         self.engine = load_engine(config.model.engine, engine_settings(config))
         self.engine.transcribe([SILENCE])  # so that no caller waits for what a first pass sets up
-        self.batched = serve.batch(
-            self._hear_together,
+        batch = serve.batch(
             max_batch_size=math.ceil(config.deployment.max_batch_audio_s or WINDOW_S),
             batch_wait_timeout_s=config.deployment.batch_wait_timeout_s,
             max_concurrent_batches=self.engine.workers + 1,  # one is prepared while the others are heard
             batch_size_fn=audio_seconds,
         )
+        self.batched = batch(self._hear_together)
         self.log.info(
             "model loaded", extra={"model": config.model.size, "seconds": time.perf_counter() - began}
         )

@@ -69,13 +69,14 @@ def test_one_request_id_is_on_the_answer_and_in_the_log_once(service: Running) -
     with service.client() as client:
         answer = client.get("/health", headers={"x-request-id": "findme-1"})
     assert answer.headers.get_list("x-request-id") == ["findme-1"]
-    log = Path(log_of(service)).read_text().splitlines()
-    lines = [line for line in map(json.loads, log) if line.get("request_id") == "findme-1"]
-    assert [line["message"] for line in lines] == ["GET /health 200"]
+    log = Path(service.env["WHISPER_SERVE__LOGGING__FILE"])
+    wait_until(lambda: lines_of("findme-1", log))
+    assert [line["message"] for line in lines_of("findme-1", log)] == ["GET /health 200"]
 
 
-def log_of(service: Running) -> str:
-    return service.env["WHISPER_SERVE__LOGGING__FILE"]
+def lines_of(request_id: str, log: Path) -> list[dict[str, str]]:
+    lines = map(json.loads, log.read_text().splitlines())
+    return [line for line in lines if line.get("request_id") == request_id]
 
 
 def test_a_port_that_is_taken_is_one_sentence_and_exit_code_2() -> None:

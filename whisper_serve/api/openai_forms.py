@@ -24,7 +24,6 @@ from whisper_serve.types import Options, Task, VadOptions
 Granularity = Literal["word", "segment"]
 Included = Literal["logprobs"]
 GRANULARITIES = "times wanted in verbose_json; segment, if none is named"
-WITH_WORDS = ("verbose_json", "whisper_json")
 INCLUDE = "logprobs: the log-probability of every token, in json and in events"
 KEYWORDS = "names and terms to favour"
 
@@ -190,8 +189,9 @@ def look_of(asked: Asked, details: Details = NO_DETAILS) -> Look:
     """What is to be shown. Raises RequestValidationError for words in a format that has no place for them."""
     granularities = {*details.granularities, *details.more_granularities} or {"segment"}
     words = "word" in granularities
-    if words and asked.response_format not in WITH_WORDS:
-        raise mistake("timestamp_granularities[]", f"word needs response_format {' or '.join(WITH_WORDS)}")
+    if words and not FORMATS[asked.response_format].lists_words:
+        able = " or ".join(name for name, row in FORMATS.items() if row.lists_words)
+        raise mistake("timestamp_granularities[]", f"word needs response_format {able}")
     included = {*details.include, *details.more_include}
     layout = Layout(asked.max_line_width, asked.max_line_count, asked.max_words_per_line)
     return Look("segment" in granularities, words, "logprobs" in included, layout)
