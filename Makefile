@@ -34,7 +34,7 @@ load-compare: .venv/dev  ## two reports side by side (A=one.json B=other.json)
 	$(BIN)/python -m loadtest.compare $(A) $(B)
 
 clean:  ## remove what set-up and tests made, but not the weights
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage *.egg-info
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage .clients_cache *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 help:  ## this list

@@ -15,7 +15,9 @@ def pins(name: str) -> list[str]:
 
 setup(
     name="whisper_serve",
-    version=re.findall(r'__version__ = "(.+)"', (HERE / "whisper_serve/__init__.py").read_text(encoding="utf-8"))[0],
+    version=re.findall(
+        r'__version__ = "(.+)"', (HERE / "whisper_serve/__init__.py").read_text(encoding="utf-8")
+    )[0],
     description="Speech to text: OpenAI's Whisper, served by Ray Serve",
     python_requires=">=3.10",
     packages=find_packages(include=["whisper_serve", "whisper_serve.*"]),

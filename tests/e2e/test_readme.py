@@ -59,7 +59,9 @@ CHECKS: dict[str, Callable[[Running, str], None]] = {
 }
 
 
-@pytest.mark.parametrize("block", [code for kind, code in BLOCKS if kind == "bash"], ids=lambda b: b.split("\n")[0])
+@pytest.mark.parametrize(
+    "block", [code for kind, code in BLOCKS if kind == "bash"], ids=lambda b: b.split("\n")[0]
+)
 def test_a_block_of_the_readme_does_what_it_says(service: Running, block: str) -> None:
     check = next(check for start, check in CHECKS.items() if block.startswith(start))
     check(service, block)

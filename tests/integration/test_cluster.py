@@ -1,6 +1,5 @@
 """Joining a Ray cluster of two nodes: what `RAY_ADDRESS=... python main.py` does there."""
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path

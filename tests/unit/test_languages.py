@@ -5,7 +5,15 @@ from whisper_serve.languages import LANGUAGES, language_code
 
 @pytest.mark.parametrize(
     ("given", "code"),
-    [("en", "en"), ("EN", "en"), ("english", "en"), ("en-US", "en"), ("zh_TW", "zh"), ("Castilian", "es"), ("yue", "yue")],
+    [
+        ("en", "en"),
+        ("EN", "en"),
+        ("english", "en"),
+        ("en-US", "en"),
+        ("zh_TW", "zh"),
+        ("Castilian", "es"),
+        ("yue", "yue"),
+    ],
 )
 def test_a_language_is_known_by_its_code_its_name_and_its_region(given: str, code: str) -> None:
     assert language_code(given) == code

@@ -112,7 +112,9 @@ async def test_a_window_that_fails_names_its_seconds() -> None:
 
 async def test_a_partial_answer_names_its_holes() -> None:
     async def infer(window: Window) -> Heard:
-        return await fake_infer(window if window.start == 0 else replace(window, options=Options(prompt="explode")))
+        return await fake_infer(
+            window if window.start == 0 else replace(window, options=Options(prompt="explode"))
+        )
 
     options = Options(language="en", allow_partial=True)
     transcript = await Transcriber(fake_config(), infer).transcribe(wav(50), options)
