@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from whisper_serve.engines import ENGINES
 from whisper_serve.errors import ConfigError
-from whisper_serve.filters import FILTERS
+from whisper_serve.filters import FILTERS, FilterSettings
 from whisper_serve.types import VadOptions
 from whisper_serve.weight_sources import NAMES
 
@@ -60,6 +60,11 @@ class Server(Section):
         "leave room for short ones; null: 4 a replica on CPUs, 32 on GPUs",
     )
     drain_timeout_s: float = Field(60, ge=0, description="how long a stop waits for running requests")
+    proxy: Literal["python", "haproxy"] = Field(
+        "python",
+        description="Ray Serve's HTTP proxy; haproxy costs less per request, and opens two ports of statistics "
+        "on every address",
+    )
     dashboard: bool = Field(True, description="start Ray's dashboard")
     dashboard_host: str = Field(
         "127.0.0.1", description="address of Ray's dashboard; anyone who reaches it can run code"
@@ -180,7 +185,10 @@ class Quality(Section):
     )
     logprob_threshold: float = Field(-1.0, le=0, description="mean log-probability below which to try warmer")
     no_speech_threshold: float = Field(
-        0.6, ge=0, le=1, description="no-speech probability above which unlikely text is silence"
+        FilterSettings().no_speech_prob,
+        ge=0,
+        le=1,
+        description="no-speech probability above which unlikely text is silence",
     )
     filters: tuple[str, ...] = Field(tuple(FILTERS), description="filters against invented words, in order")
 

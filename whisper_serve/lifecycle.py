@@ -106,6 +106,8 @@ def start_ray(config: Config, joins: bool) -> str | None:
         context = ray.init(logging_level=logging.ERROR)
     else:
         server = config.server
+        if server.proxy == "haproxy":
+            use_haproxy()
         context = ray.init(
             address="local",
             num_cpus=server.num_cpus,
@@ -117,6 +119,16 @@ def start_ray(config: Config, joins: bool) -> str | None:
             logging_level=logging.ERROR,
         )
     return context.dashboard_url
+
+
+def use_haproxy() -> None:
+    """Ray reads these where it starts. Its own ports for statistics may be taken by another service here."""
+    os.environ |= {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port("0.0.0.0", 8404)),  # noqa: S104
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port("0.0.0.0", 9101)),  # noqa: S104
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",  # else a stop takes 30 s
+    }
 
 
 def free_port(host: str, port: int) -> int:
