@@ -10,6 +10,7 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
+from whisper_serve.admission import Admission, Bounds
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
 from whisper_serve.config import Config, load_config
@@ -31,12 +32,25 @@ class Ingress:
     def __init__(self, config: Config, model: "DeploymentHandle[Replica]") -> None:
         set_up_logging(config.logging)
         remote = Remote(model, config.deployment.max_retries)
-        transcriber = Transcriber(config, remote.infer)
+        transcriber = Transcriber(config, remote.infer, Admission(bounds(config)))
         transcriber.warm_up()
         self.service = Service(config, transcriber, remote.ready)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_api(self.service, behind_proxy=True)
+
+
+def bounds(config: Config) -> Bounds:
+    """An ingress's own part of what the service takes: requests are dealt evenly, and none asks the others."""
+    server = config.server
+    assert server.max_queued_audio_s is not None  # a fitted config
+    quotas = {key.name: key.audio_s_per_day for key in config.security.keys if key.audio_s_per_day}
+    return Bounds(
+        queued_s=server.max_queued_audio_s / server.num_ingress,
+        held_s=server.max_inflight_audio_s / server.num_ingress,
+        upload_bytes=server.max_inflight_upload_mb * 1e6 / server.num_ingress,
+        quotas_s={name: quota / server.num_ingress for name, quota in quotas.items()},
+    )
 
 
 def build_app(config: Config) -> Application:
@@ -48,6 +62,8 @@ def build_app(config: Config) -> Application:
         max_ongoing_requests=WINDOWS_A_REPLICA["cuda" if config.model.device == "cuda" else "cpu"],
         ray_actor_options={"num_cpus": deployment.cpu_per_replica, "num_gpus": deployment.gpu_per_replica},
         graceful_shutdown_timeout_s=server.drain_timeout_s,
+        health_check_period_s=deployment.health_check_period_s,
+        health_check_timeout_s=deployment.health_check_timeout_s,
     )(Replica)
     ingress = serve.deployment(
         name="Ingress",
@@ -55,6 +71,8 @@ def build_app(config: Config) -> Application:
         max_ongoing_requests=REQUESTS_AN_INGRESS,
         ray_actor_options={"num_cpus": 1 if server.dedicated_cpu else 0},
         graceful_shutdown_timeout_s=server.drain_timeout_s,
+        health_check_period_s=deployment.health_check_period_s,
+        health_check_timeout_s=deployment.health_check_timeout_s,
     )(serve.ingress()(Ingress))
     return ingress.bind(config, model.bind(config))
 

@@ -1,7 +1,7 @@
 """config.json and the environment in, one frozen Config out: the only reader of either.
 
-A setting is one field: its type, bounds, default and description stand here
-and nowhere else (the README's table is made from them). Each can be overridden
+A setting is one field: its type, bounds, default and description stand here, or in
+sections.py for the door's, and nowhere else (the README's table is made from them). Each can be overridden
 by the environment as WHISPER_SERVE__SECTION__FIELD.
 """
 
@@ -12,12 +12,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from whisper_serve.engines import ENGINES
 from whisper_serve.errors import ConfigError
 from whisper_serve.filters import FILTERS, FilterSettings
+from whisper_serve.sections import Section, Security, Server
 from whisper_serve.types import VadOptions
 from whisper_serve.weight_sources import NAMES
 
@@ -33,45 +34,6 @@ def one_of(name: str, known: list[str]) -> str:
     if name not in known:
         raise ValueError(f"{name!r} is not one of {', '.join(known)}{nearest(name, known)}")
     return name
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Server(Section):
-    host: str = Field("0.0.0.0", description="address the service listens on")  # noqa: S104
-    port: int = Field(8000, ge=1, le=65535, description="port the service listens on")
-    dedicated_cpu: bool = Field(
-        True, description="reserve one whole CPU for the ingress (HTTP, decoding, speech detection)"
-    )
-    num_cpus: int | None = Field(
-        None, ge=1, description="CPUs given to Ray on this machine; null: as many as it has"
-    )
-    num_ingress: int = Field(1, ge=1, description="ingress replicas")
-    max_upload_mb: float = Field(
-        512, gt=0, description="largest request body accepted, in megabytes (1e6 bytes)"
-    )
-    max_audio_s: float = Field(4 * 3600, gt=0, description="longest recording accepted, in seconds")
-    max_parallel_windows: int | None = Field(
-        None,
-        ge=1,
-        description="windows of one request that may be with the replicas at once, so that long recordings "
-        "leave room for short ones; null: 4 a replica on CPUs, 32 on GPUs",
-    )
-    drain_timeout_s: float = Field(60, ge=0, description="how long a stop waits for running requests")
-    proxy: Literal["python", "haproxy"] = Field(
-        "python",
-        description="Ray Serve's HTTP proxy; haproxy costs less per request, and opens two ports of statistics "
-        "on every address",
-    )
-    dashboard: bool = Field(True, description="start Ray's dashboard")
-    dashboard_host: str = Field(
-        "127.0.0.1", description="address of Ray's dashboard; anyone who reaches it can run code"
-    )
-    dashboard_port: int = Field(
-        8265, ge=1, le=65535, description="port of Ray's dashboard; the next free one if it is taken"
-    )
 
 
 class Model(Section):
@@ -93,6 +55,10 @@ class Model(Section):
     )
     context: Literal["adaptive", "full"] = Field(
         "adaptive", description="encode what was said, or always 30 s"
+    )
+    encoder: Literal["auto", "ctranslate2", "openvino"] = Field(
+        "auto",
+        description="what encodes for the engine ctranslate2; auto: openvino on x86 CPUs that multiply bfloat16",
     )
 
     aliases: tuple[str, ...] = Field(
@@ -153,7 +119,14 @@ class Deployment(Section):
         0.0, ge=0, description="longest wait for a fuller batch; a busy replica gathers one without waiting"
     )
     max_retries: int = Field(
-        3, ge=0, description="replicas a window is tried on again when one dies under it"
+        3,
+        ge=0,
+        description="times a window is tried again where the model fails on it; where a replica dies it is heard "
+        "by another, but what two died of is refused",
+    )
+    health_check_period_s: float = Field(2, gt=0, description="how often Ray asks replicas whether they live")
+    health_check_timeout_s: float = Field(
+        30, gt=0, description="a replica that does not answer for so long is replaced"
     )
 
 
@@ -221,6 +194,7 @@ class Config(BaseSettings):
     )
 
     server: Server = Server()
+    security: Security = Security()
     model: Model = Model()
     deployment: Deployment = Deployment()
     vad: Vad = Vad()

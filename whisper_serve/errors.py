@@ -4,11 +4,13 @@
       BadRequest        the request makes no sense               kind: invalid
         BadAudio        the bytes are no recording we can read   kind: invalid
       TooLarge          more bytes or seconds than we take       kind: too_large
+      Unauthorized      no key, or one that is not known         kind: unauthorized
       NotFound          no such model, or thing                  kind: not_found
       Overloaded        no room in the queue; try later          kind: overloaded
       Unavailable       no model replica is ready                kind: unavailable
       TimedOut          it took longer than the request may      kind: timeout
       ModelFailed       the model broke on this audio            kind: internal
+        Deadly          replicas died of it: not to be tried     kind: internal
     StartError                                                   exit code 2
       ConfigError       a field is unknown, ill-typed, or impossible
       WeightsError      no source gave the model's files, verified
@@ -35,6 +37,10 @@ class TooLarge(TranscriptionError):
     kind = "too_large"
 
 
+class Unauthorized(TranscriptionError):
+    kind = "unauthorized"
+
+
 class NotFound(TranscriptionError):
     kind = "not_found"
 
@@ -59,6 +65,10 @@ class TimedOut(TranscriptionError):
 
 
 class ModelFailed(TranscriptionError):
+    pass
+
+
+class Deadly(ModelFailed):
     pass
 
 

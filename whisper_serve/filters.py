@@ -28,12 +28,11 @@ from whisper_serve.types import Segment
 class FilterSettings:
     """Where the filters draw their lines."""
 
-    # Whisper's own three, from its temperature fallback and no-speech rule.
+    # Whisper's own two, from its temperature fallback.
     loop_ratio: float = 2.4  # text that zlib makes this many times smaller repeats itself
-    no_speech_prob: float = 0.6  # above it, probably nobody speaks
     low_logprob: float = -1.0  # below it, the words are guesses
-    # Base heard short real clips at 0.21 and less, noise and silence at 0.6 and more, a song between.
-    doubt_no_speech_prob: float = 0.3  # above it, a farewell is not believed
+    # Base heard real speech at 0.29 and less, a song and a crowd at 0.35 to 0.51, noise and silence at 0.6 and more.
+    no_speech_prob: float = 0.3  # above it, guesses, loops and farewells are not believed
     long_letters: int = 40  # about eight words: nobody says so many twice over without a pause
     touch_s: float = 1.0  # a shorter gap is no pause
     alphanumeric_share: float = 0.3  # of the characters; "1, 2, 3" has 0.6
@@ -164,9 +163,7 @@ _ONE_OF_A_RUN = re.compile(r"([^\w\s])\1+")  # "..." is one mark
 
 
 def _doubtful(segment: Segment, settings: FilterSettings) -> bool:
-    return (
-        segment.no_speech_prob > settings.doubt_no_speech_prob or segment.avg_logprob < settings.low_logprob
-    )
+    return segment.no_speech_prob > settings.no_speech_prob or segment.avg_logprob < settings.low_logprob
 
 
 def _ratio(text: str) -> float:

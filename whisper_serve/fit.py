@@ -9,6 +9,7 @@ from whisper_serve.errors import ConfigError
 from whisper_serve.machine import Machine
 
 WINDOWS = {"cpu": 4, "cuda": 32}  # of one request, with each replica at once
+QUEUED_AUDIO_S = {"cpu": 300.0, "cuda": 4800.0}  # a replica: some ten seconds of work
 BATCH_AUDIO_S = {"cpu": 32.0, "cuda": 480.0}  # a CPU gains nothing from more
 
 
@@ -22,9 +23,18 @@ def fit(config: Config, machine: Machine) -> Config:
     gpus = config.deployment.gpu_per_replica if device == "cuda" else 0.0
     parallel = config.server.max_parallel_windows or WINDOWS[device] * config.deployment.num_replicas
     batch = config.deployment.max_batch_audio_s or BATCH_AUDIO_S[device]
+    queued = config.server.max_queued_audio_s or QUEUED_AUDIO_S[device] * config.deployment.num_replicas
+    letters = config.server.dead_letter_dir
+    server = {
+        "num_cpus": num_cpus,
+        "max_parallel_windows": parallel,
+        "max_queued_audio_s": queued,
+        "max_decodes": config.server.max_decodes or max(2, int(machine.cpus) // 2),
+        "dead_letter_dir": letters and letters.resolve(),
+    }
     log = config.logging.file and str(Path(config.logging.file).resolve())
     changes: dict[str, dict[str, Any]] = {
-        "server": {"num_cpus": num_cpus, "max_parallel_windows": parallel},
+        "server": server,
         "model": {"device": device, "engine": engine, "model_dir": config.model.model_dir.resolve()},
         "deployment": {"gpu_per_replica": gpus, "max_batch_audio_s": batch},
         "logging": {"file": log},

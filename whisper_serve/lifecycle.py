@@ -10,6 +10,8 @@ import socket
 import sys
 import threading
 from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
 
 import ray
 from ray import serve
@@ -21,6 +23,7 @@ from whisper_serve.config import Config
 from whisper_serve.errors import ConfigError, StartError
 from whisper_serve.fit import fit
 from whisper_serve.machine import Machine, this_machine
+from whisper_serve.watchdog import end, left_over, watched
 from whisper_serve.weights import fetch
 
 APP = "default"
@@ -33,10 +36,19 @@ def run(config: Config, detach: bool = False) -> None:
     Ray of its own and stops it at the end.
     """
     joins = bool(os.environ.get("RAY_ADDRESS"))
-    if not joins:
-        config = fit(config, this_machine())
-        check_port(config.server.host, config.server.port)
-        fetch_weights(config)
+    if joins:
+        serve_until_told(config, True, detach)
+        return
+    config = fit(config, this_machine())
+    recover()
+    check_port(config.server.host, config.server.port)
+    check_tls(config)
+    fetch_weights(config)
+    with watched():
+        serve_until_told(config, False, detach)
+
+
+def serve_until_told(config: Config, joins: bool, detach: bool) -> None:
     told = threading.Event()
     dashboard = start_ray(config, joins)
     try:
@@ -46,6 +58,8 @@ def run(config: Config, detach: bool = False) -> None:
             config = fit(config, the_cluster())
         deploy(config, joins)
         print(ready_line(config, dashboard), flush=True)
+        if warning := open_to_all(config):
+            print(warning, file=sys.stderr, flush=True)
         if detach:
             return
         told.wait()
@@ -53,6 +67,20 @@ def run(config: Config, detach: bool = False) -> None:
         serve.delete(APP)  # drains; serve.shutdown alone would cut running requests
     finally:
         ray.shutdown()  # ends every process of a Ray of our own, Serve's too
+
+
+def recover() -> None:
+    """End what an earlier run left when its main.py was killed: it would hold the port, and memory."""
+    found = left_over()
+    if found:
+        print(f"a run whose main.py was killed left {len(found)} processes; they are ended now", flush=True)
+        end(left_over, grace_s=0)
+
+
+def check_tls(config: Config) -> None:
+    for path in (config.security.tls_cert, config.security.tls_key):
+        if path and not os.access(path, os.R_OK):
+            raise ConfigError(f"cannot read {path}; security.tls_cert and tls_key name two PEM files")
 
 
 def check_port(host: str, port: int) -> None:
@@ -100,6 +128,7 @@ def start_ray(config: Config, joins: bool) -> str | None:
     """Start or join Ray; return its dashboard's URL, where there is one."""
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # it would fold log lines of different requests
     os.environ.setdefault("RAY_COLOR_PREFIX", "0")
+    os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "1")  # a dead proxy is back in 3 s, not 24
     for name in ("ray", "ray.serve"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if joins:
@@ -118,7 +147,14 @@ def start_ray(config: Config, joins: bool) -> str | None:
             else None,
             logging_level=logging.ERROR,
         )
+    hide_token()
     return context.dashboard_url
+
+
+def hide_token() -> None:
+    """Ray's key to the cluster: whoever reads it can run code here. Ray leaves it readable to all."""
+    with suppress(OSError):  # not ours, or there is none
+        Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token").chmod(0o600)
 
 
 def use_haproxy() -> None:
@@ -155,13 +191,38 @@ def deploy(config: Config, joins: bool) -> None:
     quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)  # the service logs its own
     serve.start(
         proxy_location="EveryNode" if joins else "HeadOnly",
-        http_options={"host": config.server.host, "port": config.server.port},
+        http_options=http_options(config),
         logging_config=quiet,
     )
     try:
         serve.run(build_app(config), name=APP, logging_config=quiet)
     except RuntimeError as e:
         raise StartError(f"the service could not be deployed: {e}") from e
+
+
+def http_options(config: Config) -> dict[str, object]:
+    server, security = config.server, config.security
+    options: dict[str, object] = {"host": server.host, "port": server.port}
+    if security.tls_cert:
+        options |= {"ssl_certfile": str(security.tls_cert), "ssl_keyfile": str(security.tls_key)}
+    return options
+
+
+def open_to_all(config: Config) -> str | None:
+    """What to say of a service that other machines reach, and that asks nobody for a key."""
+    if config.security.keys or is_loopback(config.server.host):
+        return None
+    return (
+        f"WARNING: whoever reaches port {config.server.port} of this machine can use the service: "
+        'no security.keys are set. Set some, or server.host to "127.0.0.1".'
+    )
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return not is_any(host) and ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"
 
 
 def is_any(host: str) -> bool:
@@ -171,5 +232,6 @@ def is_any(host: str) -> bool:
 
 def ready_line(config: Config, dashboard: str | None) -> str:
     host = "localhost" if is_any(config.server.host) else config.server.host
-    line = f"whisper_serve is ready: http://{host}:{config.server.port}"
+    scheme = "https" if config.security.tls_cert else "http"
+    line = f"whisper_serve is ready: {scheme}://{host}:{config.server.port}"
     return f"{line}  Ray dashboard: http://{dashboard}" if dashboard else line

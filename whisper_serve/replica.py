@@ -6,8 +6,12 @@ only in our own words.
 
 import asyncio
 import math
+import os
+import random
+import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from ray import serve
@@ -15,16 +19,29 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
+from whisper_serve import deadline
 from whisper_serve.config import Config
 from whisper_serve.engines import EngineSettings, Outcome, load_engine
-from whisper_serve.errors import ModelFailed, Overloaded, Unavailable
-from whisper_serve.logger import set_up_logging
+from whisper_serve.errors import Deadly, ModelFailed, Overloaded, TimedOut, Unavailable
+from whisper_serve.journal import Journal, name_of, set_aside
+from whisper_serve.logger import request_id, set_up_logging
 from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Heard, Options, Window
 from whisper_serve.weights import fetch
 
 SILENCE = Window(np.zeros(SAMPLE_RATE, np.float32), 0.0, Options(language="en"))
 READY_TIMEOUT_S = 5.0
 LATELY_S = 10.0
+DEADLY = 2  # deaths of replicas under a window, before it is refused
+PAUSE_S = 1.0  # the longest before a window is sent out again; others were lost with it, all at once
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A window in a replica's queue."""
+
+    window: Window
+    until: float  # moment of time.monotonic() after which nobody waits for it
+    request_id: str
 
 
 class Replica:
@@ -32,6 +49,8 @@ class Replica:
 
     def __init__(self, config: Config) -> None:
         self.log = set_up_logging(config.logging)
+        self.dead_letters = config.server.dead_letter_dir
+        self.journal = Journal(Path(tempfile.gettempdir()) / f"whisper_serve-{os.getuid()}" / "passes")
         began = time.perf_counter()
         self.engine = load_engine(config.model.engine, engine_settings(config))
         self.engine.transcribe([SILENCE])  # so that no caller waits for what a first pass sets up
@@ -46,12 +65,42 @@ class Replica:
             "model loaded", extra={"model": config.model.size, "seconds": time.perf_counter() - began}
         )
 
-    async def hear(self, window: Window) -> Outcome:
-        outcome: Outcome = await self.batched(window)
+    async def hear(self, window: Window, left_s: float, request_id: str) -> Outcome:
+        """left_s: seconds in which its caller still wants it."""
+        outcome: Outcome = await self.batched(Waiting(window, time.monotonic() + left_s, request_id))
         return outcome
 
-    async def _hear_together(self, windows: list[Window]) -> list[Outcome]:
-        return await asyncio.to_thread(self._hear, windows)
+    async def _hear_together(self, batch: list[Waiting]) -> list[Outcome]:
+        return await asyncio.to_thread(self._sort, batch)
+
+    def _sort(self, batch: list[Waiting]) -> list[Outcome]:
+        """Hear a batch, but not what came too late, nor what is deadly; and alone what may be."""
+        now, names = time.monotonic(), [name_of(waiting.window) for waiting in batch]
+        outcomes: dict[int, Outcome] = {}
+        together: list[int] = []
+        for i, waiting in enumerate(batch):
+            deaths = self.journal.deaths(names[i])
+            if waiting.until <= now:
+                outcomes[i] = TimedOut("it waited for longer than it may")
+            elif deaths >= DEADLY:
+                outcomes[i] = self._refuse(waiting, names[i])
+            elif deaths:
+                with self.journal.during([names[i]]):
+                    outcomes[i] = self._hear([waiting.window])[0]
+            else:
+                together.append(i)
+        if together:
+            with self.journal.during([names[i] for i in together]):
+                heard = self._hear([batch[i].window for i in together])
+            outcomes.update(zip(together, heard, strict=True))
+        return [outcomes[i] for i in range(len(batch))]
+
+    def _refuse(self, waiting: Waiting, name: str) -> Deadly:
+        fields: dict[str, object] = {"request_id": waiting.request_id, "hash": name}
+        if self.dead_letters:
+            fields["path"] = str(set_aside(waiting.window, name, waiting.request_id, self.dead_letters))
+        self.log.error("a window that ended %d replicas is refused", DEADLY, extra=fields)
+        return Deadly(f"{DEADLY} model replicas died while hearing it, and it is not tried again")
 
     def _hear(self, windows: list[Window]) -> list[Outcome]:
         began = time.perf_counter()
@@ -79,9 +128,9 @@ class Replica:
         return True
 
 
-def audio_seconds(windows: list[Window]) -> int:
+def audio_seconds(batch: list[Waiting]) -> int:
     """The size of a batch; rounded down, so that windows of a whole batch's length fit one."""
-    return int(sum(window.seconds for window in windows))
+    return int(sum(waiting.window.seconds for waiting in batch))
 
 
 def engine_settings(config: Config) -> EngineSettings:
@@ -92,6 +141,7 @@ def engine_settings(config: Config) -> EngineSettings:
         cpus=max(1, int(config.deployment.cpu_per_replica)),
         compute_type=model.compute_type,
         context=model.context,
+        encoder=model.encoder,
     )
 
 
@@ -104,26 +154,41 @@ class Remote:
         self.answered_at = -math.inf
 
     async def infer(self, window: Window) -> Heard:
-        """Hear one window. It is pure, so where a replica fails or dies under it, it is asked for again."""
-        failure = ModelFailed("it was never tried")
-        for _ in range(self.max_retries + 1):
-            outcome = await self._ask(window)
+        """Hear one window. It is pure, so where a replica fails on it, it is asked for again, and where one
+        dies, until the time is up: what they die of is told apart by the replicas themselves.
+        """
+        failures = deaths = 0
+        while True:
+            try:
+                outcome = await self._ask(window)
+            except RayActorError as e:
+                if deadline.left_s() <= 0:
+                    raise TimedOut(
+                        "model replicas died, and its time was up before another had heard it"
+                    ) from e
+                await asyncio.sleep(random.uniform(0, min(PAUSE_S, 0.05 * 2**deaths)))
+                deaths += 1
+                continue
             if isinstance(outcome, Heard):
                 return outcome
-            if not isinstance(outcome, ModelFailed):
+            failures += 1
+            if (
+                failures > self.max_retries
+                or isinstance(outcome, Deadly)
+                or not isinstance(outcome, ModelFailed)
+            ):
                 raise outcome
-            failure = outcome
-        raise failure
 
     async def _ask(self, window: Window) -> Outcome:
+        """Raises RayActorError where the replica died."""
         try:
-            outcome: Outcome = await self.model.hear.remote(window)
+            outcome: Outcome = await self.model.hear.remote(window, deadline.left_s(), request_id())
         except BackPressureError as e:
             raise Overloaded("every model replica is busy; try again in a moment") from e
         except DeploymentUnavailableError as e:
             raise Unavailable("no model replica could be started; see the service's log") from e
         except RayActorError:
-            return ModelFailed("the model replica died while hearing it")
+            raise
         except RayTaskError:
             return ModelFailed("the model replica failed")
         self.answered_at = time.monotonic()

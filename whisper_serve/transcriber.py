@@ -6,17 +6,23 @@ Knows no HTTP, no Ray and no engine: what hears a window is a function it is giv
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from math import inf
+from typing import TypeVar
 
 import numpy as np
 
-from whisper_serve import filters, vad
+from whisper_serve import deadline, filters, vad
+from whisper_serve.admission import Admission, Bounds, Place
 from whisper_serve.audio import decode, from_pcm
 from whisper_serve.config import Config
-from whisper_serve.errors import ModelFailed
+from whisper_serve.errors import ModelFailed, TimedOut
 from whisper_serve.types import (
     SAMPLE_RATE,
+    WINDOW_S,
     Audio,
     Dropped,
     Heard,
@@ -29,6 +35,9 @@ from whisper_serve.types import (
 )
 
 Infer = Callable[[Window], Awaitable[Heard]]
+T = TypeVar("T")
+
+BYTES_A_SECOND = 2 * SAMPLE_RATE  # of a plain WAV: a guess at a length until the file is decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,8 @@ class Recording:
     duration: float
     options: Options
     decode_s: float  # what decoding and cutting took
+    place: Place | None = None  # where the queue is bounded
+    until: float = inf  # moment of time.monotonic() by which all must be heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,28 +75,53 @@ class Outcome:
 
 
 class Transcriber:
-    def __init__(self, config: Config, infer: Infer) -> None:
+    """One stands in each ingress. `admission` bounds what its requests may take together."""
+
+    def __init__(self, config: Config, infer: Infer, admission: Admission | None = None) -> None:
         self.config = config
         self.infer = infer
+        self.admission = admission or Admission(Bounds())
+        self._decoders = ThreadPoolExecutor(config.server.max_decodes, "decode")
 
     def warm_up(self) -> None:
         """Load what the first recording would wait for."""
         vad.windows(Audio(np.zeros(SAMPLE_RATE, np.float32)), self.config.vad.options())
 
-    async def transcribe(self, data: bytes, options: Options) -> Transcript:
-        """Hear all of it. Raises BadRequest, TooLarge, and what `infer` raises."""
-        recording = await self.open(data, options)
-        return collect(recording, [step async for step in self.steps(recording)])
+    async def transcribe(self, data: bytes, options: Options, caller: str = "") -> Transcript:
+        """Hear all of it. Raises what `admitted` does, and what `infer` raises."""
+        async with self.admitted(data, options, caller) as recording:
+            return collect(recording, [step async for step in self.steps(recording)])
 
-    async def detect(self, data: bytes, options: Options) -> Heard | None:
+    async def detect(self, data: bytes, options: Options, caller: str = "") -> Heard | None:
         """What language the first speech is in; None where nobody speaks."""
-        recording = await self.open(data, options)
-        return await self.infer(recording.windows[0]) if recording.windows else None
+        async with self.admitted(data, options, caller) as recording:
+            if not recording.windows:
+                return None
+            deadline.end_at(recording.until)
+            return await in_time(self.infer(recording.windows[0]), recording.until)
+
+    @asynccontextmanager
+    async def admitted(self, data: bytes, options: Options, caller: str) -> AsyncIterator[Recording]:
+        """Find room for it, then decode and cut; its place and its time run out with the block.
+
+        Raises Overloaded before it is decoded where that much can be told, TimedOut, BadRequest, TooLarge.
+        """
+        server, began = self.config.server, time.monotonic()
+        with self.admission.place(caller) as place:
+            place.expect(len(data) / BYTES_A_SECOND)
+            recording = await in_time(self.open(data, options), began + server.request_timeout_s)
+            del data
+            at_once = (server.max_parallel_windows or 1) if options.use_parallel else 1
+            unheard = sum(window.seconds for window in recording.windows)
+            place.hold(recording.duration, unheard, at_once * WINDOW_S)
+            allowed = server.request_timeout_s + server.request_timeout_per_audio_s * recording.duration
+            yield replace(recording, place=place, until=began + allowed)
 
     async def open(self, data: bytes, options: Options) -> Recording:
         """Decode and cut. What is wrong with the bytes is raised here, before a byte is answered."""
         began = time.perf_counter()
-        audio, spans = await asyncio.to_thread(self._cut, data, options)
+        loop = asyncio.get_running_loop()
+        audio, spans = await loop.run_in_executor(self._decoders, self._cut, data, options)
         windows = tuple(Window(audio.samples[s.start : s.end], s.start / SAMPLE_RATE, options) for s in spans)
         return Recording(windows, audio.seconds, options, time.perf_counter() - began)
 
@@ -100,19 +136,22 @@ class Transcriber:
     async def steps(self, recording: Recording) -> AsyncGenerator[Step, None]:
         """Hear the windows, several at once; yield what each adds, in order.
 
-        Where the language is to be detected, the first window is heard alone
-        and the others are told what it found.
+        Where the language is to be detected, windows are heard one by one until
+        one holds words that are kept; the others are told what it found.
         """
         waiting, running = deque(recording.windows), deque[asyncio.Task[Outcome]]()
         language, last = recording.options.language, None
         try:
             while waiting or running:
                 while waiting and len(running) < self._room(recording.options, language):
-                    running.append(asyncio.create_task(self._attempt(told(waiting.popleft(), language))))
-                outcome = await running[0]
+                    attempt = self._attempt(told(waiting.popleft(), language), recording.until)
+                    running.append(asyncio.create_task(attempt))
+                outcome = await in_time(running[0], recording.until)
                 running.popleft()
-                language = language or (outcome.heard.language if outcome.heard else None)
+                if recording.place:
+                    recording.place.heard(outcome.window.seconds)
                 step = self._step(outcome, last, recording)
+                language = language or (step.heard.language if step.heard and step.segments else None)
                 last = step.segments[-1] if step.segments else last
                 yield step
         finally:  # the caller may be gone, or a window may have failed
@@ -122,8 +161,9 @@ class Transcriber:
     def _room(self, options: Options, language: str | None) -> int:
         return (self.config.server.max_parallel_windows or 1) if options.use_parallel and language else 1
 
-    async def _attempt(self, window: Window) -> Outcome:
+    async def _attempt(self, window: Window, until: float) -> Outcome:
         began = time.perf_counter()
+        deadline.end_at(until)  # in this task, and where its window goes
         try:
             heard = await self._hear(window)
         except ModelFailed as e:
@@ -136,14 +176,14 @@ class Transcriber:
     async def _hear(self, window: Window) -> Heard:
         """One window, warmer each time its text looks wrong (openai-whisper's temperature fallback)."""
         heard = await self.infer(window)
-        share, whole = heard.inference_s, heard.pass_s
+        share, whole, sure = heard.inference_s, heard.pass_s, heard.language_probability
         for temperature in self._ladder(window.options):
             if not self._looks_wrong(heard):
                 break
             options = replace(window.options, temperature=temperature, language=heard.language)
             heard = await self.infer(replace(window, options=options))
             share, whole = share + heard.inference_s, whole + heard.pass_s
-        return replace(heard, inference_s=share, pass_s=whole)
+        return replace(heard, inference_s=share, pass_s=whole, language_probability=sure)
 
     def _ladder(self, options: Options) -> tuple[float, ...]:
         return tuple(t for t in self.config.quality.temperatures if t > 0) if options.temperature == 0 else ()
@@ -184,6 +224,17 @@ class Transcriber:
         return kept, dropped
 
 
+async def in_time(work: Awaitable[T], until: float) -> T:
+    """Wait for it; cancel it and raise TimedOut at that moment of time.monotonic()."""
+    left = None if until == inf else until - time.monotonic()
+    try:
+        return await asyncio.wait_for(work, left)
+    except asyncio.TimeoutError as e:
+        raise TimedOut(
+            "it took longer than a request of its length may; try again when less is waiting"
+        ) from e
+
+
 def told(window: Window, language: str | None) -> Window:
     return replace(window, options=replace(window.options, language=language))
 
@@ -197,11 +248,12 @@ def collect(recording: Recording, steps: Iterable[Step]) -> Transcript:
     """The whole of what the steps said."""
     steps = list(steps)
     heard = [step.heard for step in steps if step.heard]
+    spoken = next((step.heard for step in steps if step.heard and step.segments), None)
     return Transcript(
         segments=tuple(segment for step in steps for segment in step.segments),
         duration=recording.duration,
-        language=heard[0].language if heard else recording.options.language,
-        language_probability=heard[0].language_probability if heard else 0.0,
+        language=spoken.language if spoken else recording.options.language,
+        language_probability=spoken.language_probability if spoken else 0.0,
         task=recording.options.task,
         dropped=tuple(dropped for step in steps for dropped in step.dropped),
         holes=tuple(step.hole for step in steps if step.hole),

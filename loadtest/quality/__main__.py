@@ -20,8 +20,9 @@ from loadtest.clips import SPEECH
 from loadtest.errors import CannotRun
 from loadtest.machine import commit, configured, machine
 from loadtest.quality import cost, english, invented, languages, replicas, times
+from loadtest.quality.answer import Answer
 from loadtest.quality.corpus import LONG, Recording, load_recordings
-from loadtest.quality.ear import Answer, config_for, hear
+from loadtest.quality.ear import config_for, hear
 from loadtest.quality.report import Report, Row, as_json, as_markdown, as_text
 from whisper_serve.engines import ENGINES
 from whisper_serve.errors import StartError

@@ -2,80 +2,20 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from loadtest.quality.answer import Answer
 from loadtest.quality.corpus import Recording
+from loadtest.quality.passes import Passes
 from whisper_serve.config import Config, load_config
-from whisper_serve.engines import Engine, Outcome, load_engine
-from whisper_serve.errors import TranscriptionError
+from whisper_serve.engines import load_engine
 from whisper_serve.fit import fit
 from whisper_serve.machine import this_machine
 from whisper_serve.replica import engine_settings
 from whisper_serve.transcriber import Transcriber
-from whisper_serve.types import WINDOW_S, Heard, Options, Segment, Transcript, Window
+from whisper_serve.types import WINDOW_S, Options
 
 AT_ONCE = 8  # recordings, so that short ones too fill a batch
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    engine: str
-    recording: Recording
-    transcript: Transcript
-
-    @property
-    def text(self) -> str:
-        return self.transcript.text
-
-    @property
-    def unfiltered(self) -> str:
-        """What would be the text with all filters off: they choose among segments, and change none."""
-        return "".join(s.text for s in self.all_segments).strip()
-
-    @property
-    def all_segments(self) -> list[Segment]:
-        """Kept and dropped, in time."""
-        dropped = [d.segment for d in self.transcript.dropped]
-        return sorted([*self.transcript.segments, *dropped], key=lambda s: (s.start, s.end))
-
-
-class Passes:
-    """An `infer` over an engine: what waits when a pass ends goes into the next, up to a batch."""
-
-    def __init__(self, engine: Engine, batch_s: float) -> None:
-        self._engine = engine
-        self._batch_s = batch_s  # seconds of audio
-        self._waiting: dict[asyncio.Future[Outcome], Window] = {}  # the first to come first
-        self._workers = asyncio.Semaphore(engine.workers)
-
-    async def __call__(self, window: Window) -> Heard:
-        """Raises what the engine answers in place of words."""
-        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting[answer] = window
-        async with self._workers:
-            while answer in self._waiting:
-                await self._pass()
-        outcome = await answer
-        if isinstance(outcome, TranscriptionError):
-            raise outcome
-        return outcome
-
-    async def _pass(self) -> None:
-        batch = self._take()
-        outcomes = await asyncio.to_thread(self._engine.transcribe, [window for _, window in batch])
-        for (answer, _), outcome in zip(batch, outcomes, strict=True):
-            if not answer.done():  # its caller may have left
-                answer.set_result(outcome)
-
-    def _take(self) -> list[tuple[asyncio.Future[Outcome], Window]]:
-        taken, seconds = 0, 0.0
-        for window in self._waiting.values():
-            seconds += window.seconds
-            if taken and seconds > self._batch_s:
-                break
-            taken += 1
-        return [(answer, self._waiting.pop(answer)) for answer in [*self._waiting][:taken]]
 
 
 def config_for(engine: str, file: Path) -> Config:

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from loadtest.quality.answer import Answer
 from loadtest.quality.corpus import CLEAN, LONG, OTHER
-from loadtest.quality.ear import Answer
 from loadtest.quality.rates import rate
 from loadtest.quality.report import Row
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from loadtest.quality.answer import Answer
 from loadtest.quality.corpus import NONSPEECH, TOLD
-from loadtest.quality.ear import Answer
 from loadtest.quality.rates import rate, unit
 from loadtest.quality.report import Row
 

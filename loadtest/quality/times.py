@@ -5,8 +5,8 @@ from difflib import SequenceMatcher
 from itertools import pairwise
 from statistics import median
 
+from loadtest.quality.answer import Answer
 from loadtest.quality.corpus import CLEAN, OTHER
-from loadtest.quality.ear import Answer
 from loadtest.quality.report import Row
 from loadtest.report import percentile
 from loadtest.words import words as spelled

@@ -220,7 +220,7 @@ def test_guesses_and_loops_where_nobody_speaks_are_dropped(segment: Segment, tex
 
 
 @pytest.mark.parametrize(
-    ("no_speech_prob", "avg_logprob"), [(0.74, -0.5), (0.5, -1.3), (0.6, -1.3), (0.74, -1.0)]
+    ("no_speech_prob", "avg_logprob"), [(0.74, -0.5), (0.2, -1.3), (0.3, -1.3), (0.74, -1.0)]
 )
 def test_neither_a_low_confidence_nor_a_missing_voice_is_enough_alone(
     no_speech_prob: float, avg_logprob: float

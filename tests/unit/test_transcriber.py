@@ -71,6 +71,23 @@ async def test_the_language_is_detected_once_and_the_rest_is_told() -> None:
     assert (transcript.language, transcript.language_probability) == ("sv", 0.9)
 
 
+async def test_the_language_is_that_of_the_first_window_whose_words_are_kept() -> None:
+    noise = replace(heard(" ♪♪♪"), language="ja", language_probability=0.3)
+    words = replace(heard(" hej"), language="sv", language_probability=0.9)
+    infer = Log(noise, words)
+    config = fake_config(quality={"filters": ["alphanumeric"]})
+    transcript = await Transcriber(config, infer).transcribe(wav(100), Options())
+    assert [w.options.language for w in infer.windows] == [None, None] + ["sv"] * (transcript.windows - 2)
+    assert (transcript.language, transcript.language_probability) == ("sv", 0.9)
+
+
+async def test_a_warmer_try_leaves_the_language_as_sure_as_it_was() -> None:
+    first = replace(heard(" la la", compression_ratio=3.0), language="it", language_probability=0.4)
+    infer = Log(first, replace(heard(" song"), language="it"))
+    transcript = await Transcriber(fake_config(), infer).transcribe(wav(2), Options())
+    assert (transcript.text, transcript.language_probability) == ("song", 0.4)
+
+
 async def test_text_that_repeats_itself_is_tried_warmer() -> None:
     infer = Log(heard(" la la", compression_ratio=3.0), heard(" la", avg_logprob=-2.0), heard(" song"))
     transcript = await Transcriber(fake_config(), infer).transcribe(wav(2), Options())

@@ -5,21 +5,33 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from whisper_serve import __version__
 from whisper_serve.api import asr, errors, openai, ops, transcribe
 from whisper_serve.api.deps import Service
+from whisper_serve.api.gate import OPEN, Gate
+from whisper_serve.api.keys import KeyRing
 from whisper_serve.api.passage import Passage
 from whisper_serve.errors import TranscriptionError
 
 
 class Api(FastAPI):
     def openapi(self) -> dict[str, Any]:
-        """FastAPI promises 422 for a malformed field; here that is 400, in the body of its dialect."""
+        """FastAPI promises 422 for a malformed field; here that is 400, in the body of its dialect.
+
+        With keys, every door but those for watchers answers 401 without one.
+        """
         schema = super().openapi()
-        for path in schema["paths"].values():
+        keys = self.state.service.config.security.keys
+        for name, path in schema["paths"].items():
             for operation in path.values():
                 operation["responses"].pop("422", None)
+                if keys and name not in OPEN:
+                    operation["responses"]["401"] = {"description": "no key, or one that is not known"}
+                    operation["security"] = [{"key": []}]
+        if keys:
+            schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         for name in ("HTTPValidationError", "ValidationError"):
             schema["components"]["schemas"].pop(name, None)
         return schema
@@ -34,9 +46,19 @@ def create_api(service: Service, behind_proxy: bool = False) -> FastAPI:
         title="whisper_serve", summary="Speech to text: Whisper, served by Ray Serve.", version=__version__
     )
     api.state.service = service
-    api.add_middleware(
-        Passage, max_body_bytes=int(service.config.server.max_upload_mb * 1e6), answers_id=not behind_proxy
+    server, security = service.config.server, service.config.security
+    api.add_middleware(  # the last one added is the first one met
+        Gate,
+        ring=KeyRing(security.keys, 1 / server.num_ingress) if security.keys else None,
+        trusted_proxies=security.trusted_proxies,
+        admission=service.transcriber.admission,
+        max_body_bytes=int(server.max_upload_mb * 1e6),
     )
+    if security.cors_origins:
+        api.add_middleware(
+            CORSMiddleware, allow_origins=security.cors_origins, allow_methods=["*"], allow_headers=["*"]
+        )
+    api.add_middleware(Passage, answers_id=not behind_proxy)
     api.add_exception_handler(TranscriptionError, errors.failed)
     api.add_exception_handler(RequestValidationError, errors.malformed)
     api.add_exception_handler(HTTPException, errors.refused)

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from whisper_serve.api.deps import ServiceDep
+from whisper_serve.api.deps import CallerDep, ServiceDep
 from whisper_serve.api.forms import LANGUAGE, PROMPT, TASK, Blank, FileField, Language, one_of, vad_options
 from whisper_serve.api.openai_shapes import WhisperTranscription
 from whisper_serve.api.rendering import content, rendered
@@ -36,6 +36,7 @@ class Detected(BaseModel):
 async def asr(
     request: Request,
     service: ServiceDep,
+    caller: CallerDep,
     audio_file: FileField,
     encode: Annotated[bool, Query(description=ENCODE, examples=[False])] = True,
     task: Annotated[Task, Query(description=TASK, examples=["translate"])] = "transcribe",
@@ -62,7 +63,7 @@ async def asr(
         vad=vad_options(vad_filter),
         headerless=not encode,
     )
-    transcript = await service.transcriber.transcribe(await audio_file.read(), options)
+    transcript = await service.transcriber.transcribe(await audio_file.read(), options, caller)
     response = rendered(request, transcript, OUTPUTS[output], Look(words=word_timestamps))
     response.headers["asr-engine"] = service.config.model.engine
     name = quote(audio_file.filename or "audio_file")
@@ -73,10 +74,11 @@ async def asr(
 @router.post("/detect-language", responses=REFUSALS)
 async def detect_language(
     service: ServiceDep,
+    caller: CallerDep,
     audio_file: FileField,
     encode: Annotated[bool, Query(description=ENCODE, examples=[False])] = True,
 ) -> Detected:
     """The language of the first speech in a recording."""
-    heard = await service.transcriber.detect(await audio_file.read(), Options(headerless=not encode))
+    heard = await service.transcriber.detect(await audio_file.read(), Options(headerless=not encode), caller)
     code, confidence = (heard.language, heard.language_probability) if heard else (UNTOLD, 0.0)
     return Detected(detected_language=LANGUAGES[code], language_code=code, confidence=round(confidence, 4))

@@ -24,3 +24,11 @@ def get_service(connection: HTTPConnection) -> Service:
 
 
 ServiceDep = Annotated[Service, Depends(get_service)]
+
+
+def get_caller(connection: HTTPConnection) -> str:
+    caller: str = connection.state.caller  # as the gate told it
+    return caller
+
+
+CallerDep = Annotated[str, Depends(get_caller)]

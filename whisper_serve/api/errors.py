@@ -17,6 +17,7 @@ from whisper_serve.logger import NAME
 
 STATUS = {
     "invalid": 400,
+    "unauthorized": 401,
     "not_found": 404,
     "too_large": 413,
     "overloaded": 429,
@@ -42,6 +43,7 @@ class Problem:
 
 # What OpenAI's clients look for beside the status. All that can be looked up, and not found, is a model.
 CODES = {
+    "unauthorized": (None, "invalid_api_key"),
     "not_found": ("model", "model_not_found"),
     "overloaded": (None, "rate_limit_exceeded"),
 }
@@ -82,6 +84,8 @@ def as_problem(error: Exception) -> Problem:
         getLogger(NAME).error("unforeseen", exc_info=error)
         return Problem(500, "the service failed; its log has the request id", headers=NO_RETRY)
     headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, Overloaded) else {}
+    if error.kind == "unauthorized":
+        headers |= {"www-authenticate": "Bearer"}
     if error.kind in ("internal", "timeout"):
         headers |= NO_RETRY
     param, code = CODES.get(error.kind, (None, None))

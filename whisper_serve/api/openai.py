@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request, Response
 
 from whisper_serve.api import sse
-from whisper_serve.api.deps import ServiceDep
+from whisper_serve.api.deps import CallerDep, ServiceDep
 from whisper_serve.api.openai_forms import Asked, Chunking, Details, look_of, options_of
 from whisper_serve.api.openai_shapes import (
     REFUSALS,
@@ -38,6 +38,7 @@ STREAMED: dict[str, Any] = ANSWER | {"content": content() | sse.CONTENT}
 async def transcriptions(
     request: Request,
     service: ServiceDep,
+    caller: CallerDep,
     asked: Annotated[Asked, Depends()],
     details: Annotated[Details, Depends()],
     chunking: Annotated[Chunking, Depends()],
@@ -49,17 +50,19 @@ async def transcriptions(
     data = await asked.file.read()
     if details.stream:
         return await sse.respond(request, events(sse.pieces(request, service, data, options), look.logprobs))
-    transcript = await service.transcriber.transcribe(data, options)
+    transcript = await service.transcriber.transcribe(data, options, caller)
     return rendered(request, transcript, asked.response_format, look)
 
 
 @router.post("/audio/translations", response_class=Response, responses=REFUSALS | {200: ANSWER})
-async def translations(request: Request, service: ServiceDep, asked: Annotated[Asked, Depends()]) -> Response:
+async def translations(
+    request: Request, service: ServiceDep, caller: CallerDep, asked: Annotated[Asked, Depends()]
+) -> Response:
     """Translate a recording's words into English."""
     check_model(service.config, asked.model)
     look = look_of(asked)
     transcript = await service.transcriber.transcribe(
-        await asked.file.read(), options_of(asked, look, "translate")
+        await asked.file.read(), options_of(asked, look, "translate"), caller
     )
     return rendered(request, transcript, asked.response_format, look)
 

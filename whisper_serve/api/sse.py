@@ -44,17 +44,18 @@ async def pieces(
     request: Request, service: Service, data: bytes, options: Options
 ) -> AsyncGenerator[Piece | Transcript, None]:
     """Each piece as it is known, then the whole. Raises what Transcriber does."""
-    recording = await service.transcriber.open(data, options)
     steps, held, begun = [], "", False
-    async with aclosing(service.transcriber.steps(recording)) as hearing:
-        async for step in hearing:
-            said = held + "".join(segment.text for segment in step.segments)
-            said = said if begun else said.lstrip()
-            text = said.rstrip()
-            begun = begun or bool(text)
-            held = said[len(text) :]  # the whole text ends without it
-            steps.append(step)
-            yield Piece(text, step)
+    async with service.transcriber.admitted(data, options, request.state.caller) as recording:
+        del data
+        async with aclosing(service.transcriber.steps(recording)) as hearing:
+            async for step in hearing:
+                said = held + "".join(segment.text for segment in step.segments)
+                said = said if begun else said.lstrip()
+                text = said.rstrip()
+                begun = begun or bool(text)
+                held = said[len(text) :]  # the whole text ends without it
+                steps.append(step)
+                yield Piece(text, step)
     transcript = collect(recording, steps)
     measured(request, transcript)
     yield transcript

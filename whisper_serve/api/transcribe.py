@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 from pydantic import BaseModel, Field
 
 from whisper_serve.api import sse
-from whisper_serve.api.deps import ServiceDep
+from whisper_serve.api.deps import CallerDep, ServiceDep
 from whisper_serve.api.forms import (
     FileField,
     HotwordsField,
@@ -123,11 +123,15 @@ class Asked:
 
 @router.post("/transcribe", responses=REFUSALS, response_model_exclude_unset=True)
 async def transcribe(
-    request: Request, response: Response, service: ServiceDep, asked: Annotated[Asked, Depends()]
+    request: Request,
+    response: Response,
+    service: ServiceDep,
+    caller: CallerDep,
+    asked: Annotated[Asked, Depends()],
 ) -> Transcribed:
     """Transcribe a recording."""
     options = asked.options()
-    transcript = await service.transcriber.transcribe(await asked.audio_file.read(), options)
+    transcript = await service.transcriber.transcribe(await asked.audio_file.read(), options, caller)
     response.headers.update(measured(request, transcript))
     return as_answer(request, transcript, options)
 

@@ -1,13 +1,16 @@
 """CTranslate2: int8 on a CPU, half precision on a GPU. Windows in, what was heard out."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import zip_longest
 from pathlib import Path
 
 import ctranslate2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from whisper.tokenizer import Tokenizer
 
 from whisper_serve.engines import EngineSettings, Outcome
@@ -16,8 +19,12 @@ from whisper_serve.engines.decoding import Hearing, Stretch, complete, log_mel
 from whisper_serve.engines.segments import Answer, Decoded
 from whisper_serve.engines.vocabulary import CONTEXT_TOKENS, LATEST_FIRST_TIMESTAMP_S, TIMESTAMP_S, Vocabulary
 from whisper_serve.engines.words import Timing, settle
-from whisper_serve.errors import WeightsError
+from whisper_serve.errors import ConfigError, WeightsError
 from whisper_serve.types import Window
+
+log = logging.getLogger(__name__)
+
+Encoder = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # mel to features
 
 LARGEST_BATCH = {"cpu": 4, "cuda": 32}  # a CPU gains nothing beyond
 BEST_TYPE = {"cpu": "int8", "cuda": "float16"}
@@ -52,13 +59,15 @@ class CTranslate2Engine:
         self.device = settings.device
         self.workers = settings.cpus if settings.device == "cpu" else 1
         best = settings.compute_type == "auto"
+        folder = model_folder(settings.weights)
         self.model = ctranslate2.models.Whisper(
-            str(model_folder(settings.weights)),
+            str(folder),
             device=settings.device,
             compute_type=BEST_TYPE[settings.device] if best else settings.compute_type,
             intra_threads=1,  # the decoder gains nothing from a second; two workers are twice as fast
             inter_threads=self.workers,
         )
+        self.openvino = openvino_encoder(folder, settings, self.workers)
         self.vocabulary = Vocabulary(self.model.is_multilingual, self.model.num_languages)
         adaptive = settings.context == "adaptive"
         self.hearing = Hearing(self.listen, self.vocabulary, adaptive, LARGEST_BATCH[settings.device])
@@ -89,8 +98,7 @@ class CTranslate2Engine:
         return [Decoded(*language, answer, timings) for language, answer, timings in parts]
 
     def encode(self, stretches: Sequence[Stretch]) -> Encoded:
-        mel = log_mel(stretches, self.model.n_mels)
-        features = self.model.encode(ctranslate2.StorageView.from_array(mel.numpy()))
+        features = self.features(log_mel(stretches, self.model.n_mels).numpy())
         given = [s.options.language for s in stretches]
         if None in given:  # then all of this kind are
             best = [ranked[0] for ranked in self.model.detect_language(features)]
@@ -102,6 +110,12 @@ class CTranslate2Engine:
             for s, (language, _) in zip(stretches, languages, strict=True)
         ]
         return Encoded(stretches, features, languages, tokenizers)
+
+    def features(self, mel: NDArray[np.float32]) -> ctranslate2.StorageView:
+        """Shape (n, mels, frames) in, (n, frames / 2, width of the model) out."""
+        if self.openvino:
+            return ctranslate2.StorageView.from_array(self.openvino(mel))
+        return self.model.encode(ctranslate2.StorageView.from_array(mel))
 
     def generate(self, encoded: Encoded, said: Sequence[Sequence[int]] = ()) -> list[Answer]:
         """Decode with timestamps; or, where something was `said` already, what follows it without."""
@@ -146,6 +160,31 @@ def model_folder(weights: Path | None) -> Path:
     if weights is None:
         raise WeightsError("the engine 'ctranslate2' needs a model")
     return weights if weights.is_dir() else as_ctranslate2(weights, weights.with_suffix(".ctranslate2"))
+
+
+def openvino_encoder(folder: Path, settings: EngineSettings, workers: int) -> Encoder | None:
+    """OpenVINO's encoder, where it is asked for or the faster one; None: CTranslate2's own is to be used.
+
+    Raises ConfigError where it is asked for and cannot be had.
+    """
+    if settings.encoder == "ctranslate2":
+        return None
+    asked = settings.encoder == "openvino"
+    try:
+        if settings.device != "cpu":
+            raise ConfigError("it runs on CPUs only")
+        if settings.compute_type != "auto" and not asked:
+            raise ConfigError(f"it does not compute in {settings.compute_type}")
+        # Costs 100 MB where it is not wanted, and may be missing where it is.
+        openvino = import_module("whisper_serve.engines.openvino")
+        encoder: Encoder = openvino.load_encoder(folder, workers, only_if_faster=not asked)
+    except (ImportError, RuntimeError, ConfigError, WeightsError) as e:
+        if asked:
+            raise ConfigError(f"the encoder 'openvino' cannot be used: {e}") from e
+        log.info("encoding with CTranslate2, not OpenVINO: %s", e)
+        return None
+    log.info("encoding with OpenVINO")
+    return encoder
 
 
 def as_answer(result: ctranslate2.models.WhisperGenerationResult, said: int) -> Answer:

@@ -1,9 +1,11 @@
 """An engine that hears how long its windows are: for tests of everything but the model.
 
-A prompt steers it: "explode" fails the window, "crash" the whole batch,
+A prompt steers it: "explode" fails the window, "crash" the whole batch, "die" the process,
 "slow N" takes N seconds over it, "slow N PATH" makes the file PATH first.
 """
 
+import os
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +23,8 @@ class FakeEngine:
         for window in windows:
             if window.options.prompt == "crash":
                 raise MemoryError("asked to crash")
+            if window.options.prompt == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
             if window.options.prompt.startswith("slow "):
                 _, seconds, *path = window.options.prompt.split(" ")
                 for name in path:

@@ -6,7 +6,7 @@ number type, a row in DTYPES.
 """
 
 import struct
-from io import BufferedReader
+from io import SEEK_CUR, BufferedReader
 from pathlib import Path
 
 import torch
@@ -18,8 +18,8 @@ BINARY_VERSION = 6  # of model.bin
 DTYPES = (torch.float32, torch.int8, torch.int16, torch.int32, torch.float16, torch.bfloat16)  # by type id
 
 
-def read_variables(path: Path) -> dict[str, Tensor]:
-    """Every variable of the Whisper in the file at `path`, by name, on the CPU.
+def read_variables(path: Path, under: str = "") -> dict[str, Tensor]:
+    """The variables of the Whisper in the file at `path` whose names begin with `under`, on the CPU.
 
     Raises WeightsError where the file is damaged, quantized, or another kind of model.
     """
@@ -31,18 +31,23 @@ def read_variables(path: Path) -> dict[str, Tensor]:
                     f"it is a {name}, version {version}; needed: WhisperSpec, version {BINARY_VERSION}"
                 )
             _revision, count = _number(file, "I"), _number(file, "I")
-            return dict(_variable(file) for _ in range(count))
+            return dict(found for _ in range(count) if (found := _variable(file, under)))
     except (OSError, struct.error, ValueError, LookupError, RuntimeError) as e:
         raise WeightsError(f"cannot read {path}: {e}") from e
 
 
-def _variable(file: BufferedReader) -> tuple[str, Tensor]:
+def _variable(file: BufferedReader, under: str) -> tuple[str, Tensor] | None:
+    """The next one; None where its name begins otherwise."""
     name = _string(file)
     if name.endswith("_scale"):
-        raise ValueError("it is quantized; openai-whisper needs a float16 or float32 conversion")
+        raise ValueError("it is quantized; needed: a float16 or float32 conversion")
     shape = [_number(file, "I") for _ in range(_number(file, "B"))]
     dtype = DTYPES[_number(file, "B")]
-    data = bytearray(_number(file, "I"))
+    size = _number(file, "I")
+    if not name.startswith(under):
+        file.seek(size, SEEK_CUR)
+        return None
+    data = bytearray(size)
     if file.readinto(data) != len(data):
         raise ValueError(f"it ends within {name}")
     return name, torch.frombuffer(data, dtype=dtype).reshape(shape)

@@ -1,0 +1,97 @@
+"""What `make quality` measures, in short: the real model behind the Transcriber, in this process."""
+
+import asyncio
+import io
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from loadtest.quality.ear import config_for
+from loadtest.quality.passes import Passes
+from loadtest.quality.times import disordered, outside, outside_segment, words_of
+from tests import speech
+from whisper_serve.engines import Engine, load_engine
+from whisper_serve.replica import engine_settings
+from whisper_serve.transcriber import Transcriber, collect
+from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Options, Transcript
+
+pytestmark = pytest.mark.anyio
+
+CONFIG = config_for("ctranslate2", speech.ROOT / "config.json")
+NOBODY = [
+    "gen-silence-1s.wav",
+    "gen-sine440-10s.m4a",
+    "leopard-empty.wav",
+    "lk-keyboard-typing.ogg",
+    "lena.mp3",
+]
+LANGUAGES = {"picovoice-cheetah/test_de.wav": "de", "festvox-ru/ru_0673.wav": "ru"}
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return load_engine(CONFIG.model.engine, engine_settings(CONFIG))
+
+
+@pytest.fixture
+def transcriber(engine: Engine) -> Transcriber:
+    return Transcriber(CONFIG, Passes(engine, WINDOW_S))
+
+
+def shared(name: str) -> Path:
+    path = speech.shared(name)
+    if path is None:
+        pytest.skip("no folder of shared recordings beside the repository")
+    return path
+
+
+async def hear(transcriber: Transcriber, path: Path, word_timestamps: bool = False) -> Transcript:
+    data = await asyncio.to_thread(path.read_bytes)
+    return await transcriber.transcribe(data, Options(word_timestamps=word_timestamps))
+
+
+async def test_ten_minutes_of_silence_cost_almost_nothing_and_hold_no_words(transcriber: Transcriber) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(600 * SAMPLE_RATE, np.int16), SAMPLE_RATE, format="FLAC")
+    began = time.process_time()
+    transcript = await transcriber.transcribe(file.getvalue(), Options())
+    assert time.process_time() - began < 6  # a hundredth of its length
+    assert (transcript.text, transcript.windows, transcript.language) == ("", 0, None)
+    assert transcript.duration == pytest.approx(600)
+
+
+@pytest.mark.parametrize("name", NOBODY)
+async def test_no_words_are_invented_where_nobody_speaks(transcriber: Transcriber, name: str) -> None:
+    assert (await hear(transcriber, shared(f"nonspeech/{name}"))).text == ""
+
+
+@pytest.mark.parametrize("name", LANGUAGES)
+async def test_a_sentence_tells_its_language(transcriber: Transcriber, name: str) -> None:
+    transcript = await hear(transcriber, shared(name))
+    assert transcript.language == LANGUAGES[name]
+    assert transcript.language_probability > 0.9
+
+
+async def test_word_times_are_in_order_inside_their_segment_and_the_recording(
+    transcriber: Transcriber,
+) -> None:
+    for clip in speech.clips():
+        transcript = await hear(transcriber, clip.path, word_timestamps=True)
+        assert "".join(word.text for word in words_of(transcript)).strip() == transcript.text
+        assert (outside(transcript), outside_segment(transcript), disordered(transcript)) == (0, 0, 0)
+
+
+async def test_a_minute_told_in_steps_is_the_same_as_told_at_once(engine: Engine) -> None:
+    greedy = CONFIG.quality.model_copy(update={"temperatures": (0.0,)})  # warmer tries are left to chance
+    transcriber = Transcriber(CONFIG.model_copy(update={"quality": greedy}), Passes(engine, WINDOW_S))
+    data = await asyncio.to_thread(speech.recording("multilingual.mp3").read_bytes)
+    waited = await transcriber.transcribe(data, Options())
+    recording = await transcriber.open(data, Options())
+    steps = [step async for step in transcriber.steps(recording)]
+    streamed = collect(recording, steps)
+    assert "".join(s.text for step in steps for s in step.segments).strip() == waited.text
+    assert (streamed.language, streamed.dropped) == (waited.language, waited.dropped)
+    assert len(waited.text.split()) > 80

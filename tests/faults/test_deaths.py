@@ -1,0 +1,161 @@
+"""Processes of the service killed under load from another process: every accepted request is answered rightly."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.conftest import wav
+from tests.integration.test_service import FAKE
+from tests.service import ROOT, Running, started, wait_until
+
+MODEL, INGRESS = "ray::ServeReplica:default:Model", "ray::ServeReplica:default:Ingress"
+PROXY, CONTROLLER = "ray::ProxyActor", "ray::ServeController"
+CALLERS = 12
+
+
+class Load:
+    """Callers at work in a process of their own."""
+
+    def __init__(self, url: str, callers: int, patience_s: float) -> None:
+        command = [sys.executable, "-m", "tests.faults.callers", url, str(callers), str(patience_s)]
+        self.process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.answered = 0
+        self.last = ""
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.last = line
+            self.answered += 1
+
+    def wait_for_more(self, answers: int) -> None:
+        enough = self.answered + answers
+        wait_until(lambda: self.answered >= enough, 120)
+
+    def counts(self) -> dict[str, Any]:
+        """Let them finish what they asked for."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait(120)
+        self.reader.join()
+        counted: dict[str, Any] = json.loads(self.last)
+        return counted
+
+
+@contextmanager
+def load(service: Running, patience_s: float) -> Iterator[Load]:
+    running = Load(service.url, CALLERS, patience_s)
+    try:
+        yield running
+    finally:
+        running.process.kill()
+        running.process.wait()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("faults")
+    settings = FAKE | {
+        "LOGGING__FILE": str(folder / "service.log"),
+        "SERVER__DEAD_LETTER_DIR": str(folder / "letters"),
+        "SERVER__NUM_INGRESS": "2",
+        "SERVER__DEDICATED_CPU": "false",
+    }
+    with started(settings) as running:
+        yield running.wait_until_ready()
+
+
+def named(service: Running, name: str) -> list[psutil.Process]:
+    return [p for p in service.processes() if (p.cmdline() or [""])[0].startswith(name)]
+
+
+@pytest.mark.parametrize(
+    ("victim", "kills", "patience_s"),
+    [(MODEL, 3, 0), (CONTROLLER, 1, 0), (INGRESS, 2, 30), (PROXY, 1, 30)],
+    ids=["model", "controller", "ingress", "proxy"],
+)
+def test_whoever_dies_no_request_is_lost(
+    service: Running, victim: str, kills: int, patience_s: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = len(named(service, victim))
+    assert whole
+    with load(service, patience_s) as running:
+        back = []
+        for _ in range(kills):
+            running.wait_for_more(30)
+            named(service, victim)[0].send_signal(signal.SIGKILL)
+            began = time.monotonic()
+            wait_until(lambda: len(named(service, victim)) < whole)
+            wait_until(lambda: len(named(service, victim)) == whole, 60)
+            back.append(round(time.monotonic() - began, 1))
+        running.wait_for_more(30)
+        counts = running.counts()
+    with capsys.disabled():
+        told = {name: value for name, value in counts.items() if name != "lost"}
+        print(f"\n{victim}: {told}, kills {kills}, back after {back} s, lost {len(counts['lost'])}")
+    assert counts["lost"] == []
+    assert patience_s or not counts["tried_again"]
+
+
+def test_what_kills_two_replicas_is_refused_and_kept_aside_and_others_are_answered(service: Running) -> None:
+    with load(service, 0) as running:
+        running.wait_for_more(20)
+        whole = [p.pid for p in named(service, MODEL)]
+        with service.client() as client:
+            files = {"audio_file": ("a.wav", wav(7.7))}
+            headers = {"x-request-id": "poison-1"}
+            first = client.post("/transcribe", files=files, data={"prompt": "die"}, headers=headers)
+            wait_until(lambda: len(named(service, MODEL)) == len(whole), 60)
+            replaced = [p.pid for p in named(service, MODEL)]
+            second = client.post("/transcribe", files=files, data={"prompt": "die"}, headers=headers)
+        counts = running.counts()
+    assert counts["lost"] == []
+    for answer in (first, second):
+        assert answer.status_code == 500
+        assert "2 model replicas died while hearing it" in answer.json()["error"]
+        assert answer.headers["x-should-retry"] == "false"
+    assert len({*whole} - {*replaced}) == 2
+    assert {p.pid for p in named(service, MODEL)} == {*replaced}  # asked again, it kills nobody
+    letters = Path(service.env["WHISPER_SERVE__SERVER__DEAD_LETTER_DIR"])
+    (letter,) = letters.glob("*.json")
+    told = json.loads(letter.read_text())
+    assert (told["request_id"], told["seconds"]) == ("poison-1", 7.7)
+    assert Path(told["path"]).stat().st_size == 44 + 2 * 123_200
+
+
+def test_when_main_py_is_killed_nothing_stays_and_the_next_start_serves(tmp_path: Path) -> None:
+    with started(FAKE) as running:
+        running.wait_until_ready()
+        began = time.monotonic()
+        running.process.kill()
+        wait_until(lambda: not running.processes(), 20)
+        print(f"gone after {time.monotonic() - began:.1f} s")
+    with started(FAKE) as again:
+        again.wait_until_ready()
+        assert "whose main.py was killed" not in again.output
+
+
+def test_where_the_watchdog_is_killed_too_the_next_start_says_what_it_found() -> None:
+    with started(FAKE) as running:
+        running.wait_until_ready()
+        (watchdog,) = [p for p in running.processes() if "whisper_serve.watchdog" in p.cmdline()]
+        watchdog.kill()
+        running.process.kill()
+        with started(FAKE) as again:
+            again.wait_until_ready()
+            assert "a run whose main.py was killed left" in again.output
+            assert running.processes() == []

@@ -1,0 +1,108 @@
+"""Settings of the door: where the service listens, how much it takes in, and from whom.
+
+config.py puts these sections beside the others; a setting is one field there or here.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Server(Section):
+    host: str = Field("0.0.0.0", description="address the service listens on")  # noqa: S104
+    port: int = Field(8000, ge=1, le=65535, description="port the service listens on")
+    dedicated_cpu: bool = Field(
+        True, description="reserve one whole CPU for the ingress (HTTP, decoding, speech detection)"
+    )
+    num_cpus: int | None = Field(
+        None, ge=1, description="CPUs given to Ray on this machine; null: as many as it has"
+    )
+    num_ingress: int = Field(1, ge=1, description="ingress replicas")
+    max_upload_mb: float = Field(
+        512, gt=0, description="largest request body accepted, in megabytes (1e6 bytes)"
+    )
+    max_audio_s: float = Field(4 * 3600, gt=0, description="longest recording accepted, in seconds")
+    max_parallel_windows: int | None = Field(
+        None,
+        ge=1,
+        description="windows of one request that may be with the replicas at once, so that long recordings "
+        "leave room for short ones; null: 4 a replica on CPUs, 32 on GPUs",
+    )
+    max_queued_audio_s: float | None = Field(
+        None,
+        gt=0,
+        description="audio that may wait to be heard, in seconds, over all requests; more is refused with 429; "
+        "null: 300 a replica on CPUs, 4800 on GPUs",
+    )
+    max_inflight_audio_s: float = Field(
+        4 * 3600,
+        gt=0,
+        description="decoded audio held in memory over all requests, in seconds of 64 kB; what is being decoded "
+        "comes on top",
+    )
+    max_inflight_upload_mb: float = Field(
+        1024, gt=0, description="request bodies held over all requests, in megabytes (1e6 bytes)"
+    )
+    max_decodes: int | None = Field(
+        None, ge=1, description="recordings an ingress decodes at once; null: half the CPUs, at least 2"
+    )
+    request_timeout_s: float = Field(
+        300, gt=0, description="longest a request may take, waiting included, beside what its length allows"
+    )
+    request_timeout_per_audio_s: float = Field(
+        2, ge=0, description="seconds a request may take on top for each second of its audio"
+    )
+    dead_letter_dir: Path | None = Field(
+        None, description="where windows that killed a model replica are kept; null: nowhere"
+    )
+    drain_timeout_s: float = Field(60, ge=0, description="how long a stop waits for running requests")
+    proxy: Literal["python", "haproxy"] = Field(
+        "python",
+        description="Ray Serve's HTTP proxy; haproxy costs less per request, and opens two ports of statistics "
+        "on every address",
+    )
+    dashboard: bool = Field(True, description="start Ray's dashboard")
+    dashboard_host: str = Field(
+        "127.0.0.1", description="address of Ray's dashboard; anyone who reaches it can run code"
+    )
+    dashboard_port: int = Field(
+        8265, ge=1, le=65535, description="port of Ray's dashboard; the next free one if it is taken"
+    )
+
+
+class Key(Section):
+    """What one caller shows, and may."""
+
+    name: str = Field(pattern=r"^[\w.@-]{1,64}$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    requests_per_minute: float | None = Field(None, gt=0)
+    audio_s_per_day: float | None = Field(None, gt=0)
+
+
+class Security(Section):
+    keys: tuple[Key, ...] = Field(
+        (),
+        description="API keys, each with a name and the sha256 of the key, and if wanted requests_per_minute and "
+        "audio_s_per_day; none: everyone may come in",
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (), description='web pages that may call the service, such as "https://example.org"; "*": all'
+    )
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="addresses of reverse proxies whose X-Forwarded-For names the caller"
+    )
+    tls_cert: Path | None = Field(None, description="certificate chain (PEM) to serve HTTPS with")
+    tls_key: Path | None = Field(None, description="the certificate's private key (PEM)")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Security":
+        if len({key.name for key in self.keys}) < len(self.keys):
+            raise ValueError("two keys have the same name")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key go together")
+        return self

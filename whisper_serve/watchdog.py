@@ -1,0 +1,81 @@
+"""The processes of a run, known by a mark in their environment: ended when main.py is gone and they are not.
+
+Ray ends most of them by itself when main.py is killed, but some only after a
+minute. Needs /proc; elsewhere nothing is found and nothing is ended.
+
+    python -m whisper_serve.watchdog MARK    waits for the end of its stdin, which main.py holds open
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+MARK = "WHISPER_SERVE_RUN"
+PROC = Path("/proc")
+GRACE_S = 3.0  # for those who end by themselves
+POLL_S = 0.1
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Mark what is started in the block; whatever of it remains after it, or after this process, is ended."""
+    mark = os.environ[MARK] = identity(os.getpid())
+    command = [sys.executable, "-m", "whisper_serve.watchdog", mark]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as watchdog:
+        try:
+            yield
+        finally:
+            assert watchdog.stdin
+            watchdog.stdin.close()  # it ends when nothing is left
+
+
+def identity(pid: int | str) -> str:
+    """The process's number and when it started, which no later process shares; empty where it is gone."""
+    try:
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return f"{pid}.{fields[19]}" if fields[0] != "Z" else ""
+
+
+def marked() -> Iterator[tuple[int, str]]:
+    """Number and mark of every process that has one, but for this one and watchdogs."""
+    for folder in PROC.glob("[0-9]*"):
+        pid = int(folder.name)
+        with suppress(OSError):  # it ended, or is another user's
+            named = f"{MARK}=".encode()
+            marks = [v for v in (folder / "environ").read_bytes().split(b"\0") if v.startswith(named)]
+            watches = b"whisper_serve.watchdog" in (folder / "cmdline").read_bytes()
+            if marks and pid != os.getpid() and not watches and identity(pid):
+                yield pid, marks[0][len(named) :].decode()
+
+
+def left_over() -> list[int]:
+    """Processes whose main.py was killed."""
+    return [pid for pid, mark in marked() if identity(mark.partition(".")[0]) != mark]
+
+
+def end(find: Callable[[], list[int]], grace_s: float) -> None:
+    """Wait until none is found; kill those who are after `grace_s`."""
+    until = time.monotonic() + grace_s
+    while pids := find():
+        for pid in pids if time.monotonic() > until else []:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(POLL_S)
+
+
+def main() -> None:
+    mark = sys.argv[1]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.stdin.buffer.read()
+    end(lambda: [pid for pid, of in marked() if of == mark and identity(pid) != mark], GRACE_S)
+
+
+if __name__ == "__main__":
+    main()
