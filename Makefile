@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check unit lint load load-compare docs clean help
+.PHONY: run test check unit lint load load-compare quality bench docs clean help
 
 run: .venv/run  ## set up, fetch and verify the weights, serve (CONFIG=my.json)
 	@exec $(BIN)/python main.py --config $(CONFIG)
@@ -29,6 +29,12 @@ unit: .venv/dev  ## unit tests: no Ray, no model
 load: .venv/dev  ## load test of URL=, or of a service of its own (LADDER=4,16 SECONDS=20 SHAPE= PROTOCOL= MIX=)
 	$(BIN)/python -m loadtest --ladder $(or $(LADDER),4,16) --seconds $(or $(SECONDS),20) $(if $(URL),--url $(URL)) \
 		$(if $(SHAPE),--shape $(SHAPE)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) $(if $(MIX),--mix $(MIX))
+
+quality: .venv/dev  ## word error rates, invented words, word times, memory against their bounds (long)
+	$(BIN)/python -m loadtest.quality
+
+bench: .venv/dev  ## beside faster-whisper, openai-whisper and whisper.cpp (long; QUICK=1: under 3 minutes)
+	$(BIN)/python -m loadtest.bench $(if $(QUICK),--quick)
 
 load-compare: .venv/dev  ## two reports side by side (A=one.json B=other.json)
 	$(BIN)/python -m loadtest.compare $(A) $(B)

@@ -113,7 +113,7 @@ class Deployment(Section):
     max_batch_audio_s: float | None = Field(
         None,
         ge=30,
-        description="seconds of audio a replica hears in one batch; null: 32 on CPUs, 480 on GPUs",
+        description="seconds of audio a replica hears in one batch; null: 120 on CPUs, 480 on GPUs",
     )
     batch_wait_timeout_s: float = Field(
         0.0, ge=0, description="longest wait for a fuller batch; a busy replica gathers one without waiting"

@@ -10,7 +10,7 @@ from whisper_serve.machine import Machine
 
 WINDOWS = {"cpu": 4, "cuda": 32}  # of one request, with each replica at once
 QUEUED_AUDIO_S = {"cpu": 300.0, "cuda": 4800.0}  # a replica: some ten seconds of work
-BATCH_AUDIO_S = {"cpu": 32.0, "cuda": 480.0}  # a CPU gains nothing from more
+BATCH_AUDIO_S = {"cpu": 120.0, "cuda": 480.0}  # a CPU gains nothing from more than four full windows
 
 
 def fit(config: Config, machine: Machine) -> Config:

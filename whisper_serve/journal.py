@@ -19,7 +19,7 @@ import numpy as np
 
 from whisper_serve.types import SAMPLE_RATE, Window
 
-FORGOTTEN_S = 86_400.0  # a death is remembered for a day
+FORGOTTEN_S = 3600.0  # then a deadly window may be tried again: the fault may be mended
 
 
 def name_of(window: Window) -> str:
@@ -61,8 +61,13 @@ class Journal:
                 file.unlink(missing_ok=True)
 
     def _left_of(self, name: str) -> list[Path]:
-        """The files of processes that ended."""
-        return [file for file in self._folder.glob(f"{name}.*") if not self._lives(file.name.split(".")[1])]
+        """The files of processes that ended lately."""
+        long_ago = time.time() - FORGOTTEN_S
+        return [
+            file
+            for file in self._folder.glob(f"{name}.*")
+            if not self._lives(file.name.split(".")[1]) and file.stat().st_mtime > long_ago
+        ]
 
     def _lives(self, process: str) -> bool:
         try:

@@ -142,7 +142,7 @@ def weights_of(config: Config) -> str:
 
 def described(deck: Sequence[Clip]) -> str:
     longest = max(deck, key=lambda clip: clip.seconds)
-    return f"{len(deck)} recordings, {sum(clip.seconds for clip in deck):.0f} s, the longest {longest.name}"
+    return f"{len(deck)}, {sum(clip.seconds for clip in deck):.0f} s in all, the longest {longest.name}"
 
 
 def versions() -> dict[str, str]:

@@ -53,11 +53,16 @@ def over_callers(axes: Axes, report: Report, title: str, value: Value) -> None:
 
 
 def bars(axes: Axes, report: Report, title: str, value: Value) -> None:
-    """A bar a contestant and workload, the first on top."""
+    """A bar a contestant and workload, the first on top; a contestant's have one colour."""
     compared = [(peer, job) for peer, job in report.jobs if job in COMPARED]
     names = [f"{peer}\n{job.workload}, {job.callers}" for peer, job in compared]
     places = range(len(compared), 0, -1)
-    drawn = axes.barh(places, [middle(of(report.lines, peer, job), value) for peer, job in compared])
+    colours = {peer: f"C{place}" for place, peer in enumerate(dict.fromkeys(peer for peer, _ in report.jobs))}
+    drawn = axes.barh(
+        places,
+        [middle(of(report.lines, peer, job), value) for peer, job in compared],
+        color=[colours[peer] for peer, _ in compared],
+    )
     axes.bar_label(drawn, fmt="%.3g", padding=3, fontsize=8)
     axes.set_yticks(places, names, fontsize=7)
     axes.margins(x=0.12)

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from loadtest.quality.answer import Answer
-from loadtest.quality.corpus import CLEAN, LONG, OTHER
-from loadtest.quality.rates import rate
+from loadtest.quality.corpus import CLEAN, LONG, OTHER, TOLD
+from loadtest.quality.rates import Rate, rate
 from loadtest.quality.report import Row
 
 WITHIN = 0.003  # of each other's rate, engines
@@ -36,31 +36,36 @@ def rows(answers: Sequence[Answer], judge: bool) -> Iterator[Row]:
         own = [a for a in answers if a.recording.name.startswith(part.prefix)]
         if own:
             yield from _rates(part, own, engines, judge)
+    told = [a for a in answers if a.recording.folder in TOLD]
+    yield from _apart("all of these", engines, [wer(told, engine) for engine in engines], judge)
     for engine in engines:
         yield from filter_cost(engine, [a for a in answers if a.engine == engine and a.recording.text])
+
+
+def _apart(part: str, engines: Sequence[str], found: Sequence[Rate], judge: bool) -> Iterator[Row]:
+    """How far every engine's rate is from the first one's."""
+    for engine, heard in zip(engines[1:], found[1:], strict=True):
+        more, one = heard.edits - found[0].edits, WITHIN * heard.words
+        note = f"{engine} has {more:+d} wrong words of {heard.words}; {WITHIN:.1%} is {one:.1f} words"
+        apart = abs(heard.share - found[0].share)
+        yield Row(f"WER, {part}, engines apart", apart, "%", WITHIN if judge else None, note=note, digits=2)
 
 
 def _rates(part: Part, answers: Sequence[Answer], engines: Sequence[str], judge: bool) -> Iterator[Row]:
     found = []
     for engine in engines:
-        own = [a for a in answers if a.engine == engine]
-        heard = rate([a.recording.text for a in own], [a.text for a in own], "en")
+        heard = wer(answers, engine)
         found.append(heard)
-        note = f"{heard} words, {len(own)} recordings"
+        note = f"{heard} words, {sum(a.engine == engine for a in answers)} recordings"
         yield Row(
             f"WER, {part.name}, {engine}", heard.share, "%", part.most if judge else None, note=note, digits=2
         )
-    for engine, heard in zip(engines[1:], found[1:], strict=True):
-        apart, words = heard.share - found[0].share, heard.edits - found[0].edits
-        note = f"{engine} has {words:+d} wrong words"
-        yield Row(
-            f"WER, {part.name}, engines apart",
-            abs(apart),
-            "%",
-            WITHIN if judge else None,
-            note=note,
-            digits=2,
-        )
+    yield from _apart(part.name, engines, found, judge)
+
+
+def wer(answers: Sequence[Answer], engine: str) -> Rate:
+    own = [a for a in answers if a.engine == engine]
+    return rate([a.recording.text for a in own], [a.text for a in own], "en")
 
 
 def filter_cost(engine: str, answers: Sequence[Answer]) -> Iterator[Row]:

@@ -19,12 +19,12 @@ def rows(answers: Sequence[Answer]) -> Iterator[Row]:
         rest = [a for a in own if a not in empty]
         yield _row(f"words in silence, tone and empty files, {engine}", empty, 0)
         yield _row(f"words in other recordings without speech, {engine}", rest, MOST)
-        unheard = sum(len(words(a.unfiltered)) for a in own)
+        unfiltered = sum(len(words(a.unfiltered)) for a in own)
         windows = sum(a.transcript.windows for a in own)
         yield Row(
-            f"the same without filters, all of them, {engine}",
-            unheard,
-            note=f"{windows} windows went to the model",
+            f"words in all of them without filters, {engine}",
+            unfiltered,
+            note=f"{windows} windows went to the model; loops count by their words",
         )
 
 

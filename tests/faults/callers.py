@@ -63,6 +63,8 @@ async def caller(number: int, url: str, patience_s: float, counts: Counts, stop:
             while said := await call(client, seconds, data, counts):
                 if time.monotonic() - began >= patience_s or said.startswith("wrong"):
                     counts.lost.append(f"{said} after {time.monotonic() - began:.1f} s")
+                    print(counts.lost[-1], file=sys.stderr, flush=True)
+                    await asyncio.sleep(PAUSE_S)
                     break
                 counts.tried_again += 1
                 await asyncio.sleep(PAUSE_S)

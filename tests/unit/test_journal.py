@@ -57,11 +57,12 @@ def test_an_engine_that_raises_has_not_died(tmp_path: Path) -> None:
     assert journal.deaths("a") == 0
 
 
-def test_deaths_of_days_ago_are_forgotten(tmp_path: Path) -> None:
+def test_deaths_of_long_ago_are_forgotten(tmp_path: Path) -> None:
     die_over_it(tmp_path)
-    for file in tmp_path.iterdir():
+    journal = Journal(tmp_path)
+    for file in tmp_path.glob("deadly.*"):
         os.utime(file, (0, 0))
-    assert Journal(tmp_path).deaths("deadly") == 0
+    assert journal.deaths("deadly") == 0
 
 
 def test_the_same_sound_asked_otherwise_is_another() -> None:

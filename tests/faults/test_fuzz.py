@@ -1,0 +1,87 @@
+"""Damaged recordings through the decoder and through HTTP: no crash, no hang, no 5xx, no growth.
+
+FUZZ=1000 tries fewer; what a seed finds, that seed finds again: python -m tests.faults.mutants FOLDER SEED SEED+1
+"""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import psutil
+import pytest
+
+from tests import speech
+from tests.faults.mutants import LONGEST_S, mutant
+from tests.integration.test_service import FAKE
+from tests.service import ROOT, Running, started
+
+FILES = int(os.environ.get("FUZZ", "20000"))
+REQUESTS = FILES // 10
+PROCESSES = 2
+GROWTH_MB = 100
+FOLDER = speech.SHARED
+
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="no recordings to damage here")
+
+
+def decoded(span: tuple[int, int]) -> tuple[list[str], float]:
+    """Decode the mutants of seeds in [first, last): what was found, and the megabytes the process grew by."""
+    found, grown, (first, last) = [], 0.0, span
+    while first < last:
+        command = [sys.executable, "-m", "tests.faults.mutants", str(FOLDER), str(first), str(last)]
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        lines = ended.stdout.split()
+        if ended.returncode == 0:
+            return found, max(grown, float(lines[-1]))
+        seed = int(lines[-1])
+        found.append(f"seed {seed}: exit code {ended.returncode} {ended.stderr.strip().splitlines()[-1:]}")
+        first = seed + 1
+    return found, grown
+
+
+def test_no_damaged_file_breaks_the_decoder(capsys: pytest.CaptureFixture[str]) -> None:
+    cuts = [FILES * part // (PROCESSES * 4) for part in range(PROCESSES * 4 + 1)]
+    with ThreadPoolExecutor(PROCESSES) as pool:
+        results = list(pool.map(decoded, pairwise(cuts)))
+    found = [line for lines, _ in results for line in lines]
+    grown = max(mb for _, mb in results)
+    with capsys.disabled():
+        print(f"\n{FILES} damaged files decoded, {len(found)} findings, largest growth {grown:.0f} MB")
+    assert found == []
+    assert grown < GROWTH_MB
+
+
+def test_no_damaged_file_breaks_the_service(capsys: pytest.CaptureFixture[str]) -> None:
+    with started(FAKE | {"LOGGING__LEVEL": "ERROR", "SERVER__MAX_AUDIO_S": "600"}) as service:
+        service.wait_until_ready()
+        memory: list[float] = []
+        with ThreadPoolExecutor(4) as pool, service.client(LONGEST_S) as client:
+
+            def status(seed: int) -> int:
+                if seed % (REQUESTS // 4) == 0:
+                    memory.append(memory_mb(service))
+                files = {"audio_file": ("a", mutant(FOLDER, seed))}
+                return client.post(
+                    "/transcribe", files=files, headers={"x-request-id": f"seed-{seed}"}
+                ).status_code
+
+            statuses = Counter(pool.map(status, range(REQUESTS)))
+        memory.append(memory_mb(service))
+    with capsys.disabled():
+        print(f"\n{REQUESTS} damaged files sent: {dict(statuses)}; memory {[round(mb) for mb in memory]} MB")
+    assert set(statuses) <= {200, 400, 413}
+    assert memory[-1] - memory[1] < GROWTH_MB
+    assert "unforeseen" not in service.output
+
+
+def memory_mb(service: Running) -> float:
+    sizes = []
+    for process in service.processes():
+        try:
+            sizes.append(process.memory_full_info().pss)
+        except psutil.Error:  # it just ended
+            continue
+    return sum(sizes) / 1e6
