@@ -30,8 +30,8 @@ load: .venv/dev  ## load test of URL=, or of a service of its own (LADDER=4,16 S
 	$(BIN)/python -m loadtest --ladder $(or $(LADDER),4,16) --seconds $(or $(SECONDS),20) $(if $(URL),--url $(URL)) \
 		$(if $(SHAPE),--shape $(SHAPE)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) $(if $(MIX),--mix $(MIX))
 
-quality: .venv/dev  ## word error rates, invented words, word times, memory against their bounds (long)
-	$(BIN)/python -m loadtest.quality
+quality: .venv/dev  ## word errors, invented words, languages, word times, replicas, memory (QUICK=1 ENGINES=a,b)
+	$(BIN)/python -m loadtest.quality $(if $(QUICK),--quick) $(if $(ENGINES),--engines $(ENGINES))
 
 bench: .venv/dev  ## beside faster-whisper, openai-whisper and whisper.cpp (long; QUICK=1: under 3 minutes)
 	$(BIN)/python -m loadtest.bench $(if $(QUICK),--quick)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from whisper_serve.errors import Overloaded
 
 RESERVE = 0.1  # of the queue is kept for callers who have nothing in it
+LEAST_S = 1.0  # of audio, that anyone may bring
 DAY_S = 86_400
 LATELY_S = 60.0  # who asked within it, heard or refused, has a claim to a share
 PRIOR_RATE = 10.0  # audio seconds heard a second, until it has been measured
@@ -54,6 +55,10 @@ class Admission:
             yield place
         finally:
             place.hold(0.0, 0.0)
+
+    def knock(self, caller: str) -> None:
+        """Raises Overloaded where a caller could not come in with anything, before it sends it."""
+        self._check_queue(caller, 0.0, LEAST_S)
 
     @contextmanager
     def upload(self) -> Iterator["Upload"]:

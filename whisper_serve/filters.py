@@ -31,7 +31,8 @@ class FilterSettings:
     # Whisper's own two, from its temperature fallback.
     loop_ratio: float = 2.4  # text that zlib makes this many times smaller repeats itself
     low_logprob: float = -1.0  # below it, the words are guesses
-    # Base heard real speech at 0.29 and less, a song and a crowd at 0.35 to 0.51, noise and silence at 0.6 and more.
+    # Base heard real speech at 0.29 and less, but for one clip at 0.36 that it could make nothing of;
+    # a song and a crowd at 0.35 to 0.51, noise and silence at 0.6 and more.
     no_speech_prob: float = 0.3  # above it, guesses, loops and farewells are not believed
     long_letters: int = 40  # about eight words: nobody says so many twice over without a pause
     touch_s: float = 1.0  # a shorter gap is no pause

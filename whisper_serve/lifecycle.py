@@ -137,6 +137,8 @@ def start_ray(config: Config, joins: bool) -> str | None:
         server = config.server
         if server.proxy == "haproxy":
             use_haproxy()
+        # Ray's word for a machine of its own: its ports are then on loopback, not open to other machines.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         context = ray.init(
             address="local",
             num_cpus=server.num_cpus,

@@ -1,8 +1,11 @@
 """Both engines on the same speech: the words, the figures and the times must agree."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +22,8 @@ BOTH = ("ctranslate2", "openai_whisper")
 ASKED = Options(word_timestamps=True, logprobs=True)
 
 
-def load(name: str, model: str, compute_type: str = "auto") -> Engine:
-    return load_engine(name, EngineSettings(fetch(model, MODELS), cpus=2, compute_type=compute_type))
+def load(name: str, model: str, **settings: Any) -> Engine:
+    return load_engine(name, EngineSettings(fetch(model, MODELS), **{"cpus": 2, **settings}))
 
 
 @pytest.fixture(scope="module")
@@ -189,3 +192,35 @@ def test_an_engine_that_cannot_start_says_why() -> None:
     for name in BOTH:
         with pytest.raises(WeightsError, match="needs a model"):
             load_engine(name, EngineSettings(None))
+
+
+@pytest.mark.parametrize("encoder", ["ctranslate2", "openvino"])
+def test_the_words_are_the_same_whatever_encodes(
+    outcomes: dict[str, list[Heard]], clips: list[Window], encoder: str
+) -> None:
+    pytest.importorskip("openvino")
+    engine = load("ctranslate2", "base", encoder=encoder, cpus=1)
+    theirs = [text(h) for h in outcomes["openai_whisper"]]
+    assert speech.wer(theirs, [text(h) for h in hear(engine, *clips)]) <= 0.05
+
+
+def test_a_machine_without_openvino_is_served_by_ctranslate2() -> None:
+    script = (
+        "import sys; sys.modules['openvino'] = None\n"
+        "from pathlib import Path\n"
+        "from whisper_serve.engines import EngineSettings\n"
+        "from whisper_serve.engines.ctranslate2 import openvino_encoder\n"
+        "print(openvino_encoder(Path(), EngineSettings(None), 1))"
+    )
+    assert said(script) == "None"
+
+
+def test_importing_openvino_reports_to_nobody() -> None:
+    pytest.importorskip("openvino")
+    script = "import whisper_serve.engines.openvino, sys; print(sys.modules['openvino_telemetry'])"
+    assert said(script) == "None"
+
+
+def said(script: str) -> str:
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return ended.stdout.strip()

@@ -35,7 +35,7 @@ async def ask(client: httpx.AsyncClient, seconds: float, data: bytes) -> Answere
 
 async def main() -> None:
     url, callers, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-    data = wav(seconds)
+    data = wav(seconds, rate=4000)  # as small as speech is when compressed
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=url, timeout=120, trust_env=False, limits=limits) as client:
         answers = await asyncio.gather(*(ask(client, seconds, data) for _ in range(callers)))

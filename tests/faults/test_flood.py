@@ -15,7 +15,7 @@ from tests.service import ROOT, Running, started
 CALLERS, CLIP_S, BOUND_S = 500, 10, 300
 PASS_S = 0.2  # the fake engine takes so long over each clip
 RATE = 2 * CLIP_S / PASS_S  # audio seconds a second, of two replicas
-UPLOADING_S = 20  # for 160 MB through a proxy in Python, on a busy machine of two cores
+UPLOADING_S = 20  # for 40 MB through a proxy in Python, on a busy machine of two cores
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,9 @@ class Gate:
             return
         with self.admission.upload() as upload:
             try:
-                scope["state"]["caller"] = self._caller(scope)
+                scope["state"]["caller"] = caller = self._caller(scope)
+                if scope.get("method") == "POST":
+                    self.admission.knock(caller)
                 upload.grow_to(min(declared(scope), self.max_body_bytes))
             except TranscriptionError as e:
                 await refuse(e, scope, receive, send)

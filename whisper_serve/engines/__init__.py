@@ -34,7 +34,9 @@ class EngineSettings:
     context: Literal["adaptive", "full"] = (
         "adaptive"  # what the model is shown: speech and a margin, or always 30 s
     )
-    encoder: Literal["auto", "ctranslate2", "openvino"] = "auto"  # of the engine ctranslate2; auto: the faster
+    encoder: Literal["auto", "ctranslate2", "openvino"] = (
+        "auto"  # of the engine ctranslate2; auto: the faster
+    )
 
 
 class Engine(Protocol):

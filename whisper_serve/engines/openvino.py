@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from whisper_serve.engines.model_bin import read_variables
-from whisper_serve.errors import ConfigError
+from whisper_serve.errors import ConfigError, WeightsError
 
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # or it reports each import to its maker
 import openvino as ov  # noqa: E402
@@ -70,12 +70,15 @@ class OpenVINOEncoder:
 
 
 class Graph:
-    """Whisper's encoder as OpenVINO's operations, from CTranslate2's variables by name."""
+    """Whisper's encoder as OpenVINO's operations, from CTranslate2's variables by name.
+
+    Raises WeightsError where one is missing.
+    """
 
     def __init__(self, variables: dict[str, Tensor]) -> None:
         self.variables = variables
-        self.heads = int(variables["encoder/num_heads"])
-        self.width, self.mels, _ = variables["encoder/conv1/weight"].shape
+        self.heads = int(self.variable("num_heads"))
+        self.width, self.mels, _ = self.variable("conv1/weight").shape
 
     def encoder(self) -> ov.Model:
         """Mel of shape (n, mels, frames) to features of shape (n, frames / 2, width), for any n and even frames."""
@@ -89,7 +92,9 @@ class Graph:
         return ov.Model([self.norm(x, "layer_norm")], [mel], "encoder")
 
     def block(self, x: ov.Node, name: str) -> ov.Node:
-        x = op.add(x, self.attention(self.norm(x, f"{name}/self_attention/layer_norm"), f"{name}/self_attention"))
+        x = op.add(
+            x, self.attention(self.norm(x, f"{name}/self_attention/layer_norm"), f"{name}/self_attention")
+        )
         hidden = op.gelu(self.linear(self.norm(x, f"{name}/ffn/layer_norm"), f"{name}/ffn/linear_0"), "ERF")
         return op.add(x, self.linear(hidden, f"{name}/ffn/linear_1"))
 
@@ -119,7 +124,13 @@ class Graph:
         return op.add(product, self.constant(f"{name}/bias"))
 
     def constant(self, name: str) -> ov.Node:
-        return op.constant(self.variables[f"encoder/{name}"].float().numpy())
+        return op.constant(self.variable(name).float().numpy())
+
+    def variable(self, name: str) -> Tensor:
+        try:
+            return self.variables[f"encoder/{name}"]
+        except KeyError as e:
+            raise WeightsError(f"its encoder lacks {name}") from e
 
 
 def ints(*values: int) -> ov.Node:
