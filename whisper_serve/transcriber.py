@@ -81,6 +81,11 @@ class Transcriber:
         self.config = config
         self.infer = infer
         self.admission = admission or Admission(Bounds())
+        self._lines = filters.FilterSettings(
+            loop_ratio=config.quality.compression_ratio_threshold,
+            no_speech_prob=config.quality.no_speech_threshold,
+            low_logprob=config.quality.logprob_threshold,
+        )
         self._decoders = ThreadPoolExecutor(config.server.max_decodes, "decode")
 
     def warm_up(self) -> None:
@@ -216,7 +221,8 @@ class Transcriber:
         dropped: list[Dropped] = []
         for heard in outcome.heard.segments:
             segment = shift(heard, outcome.window.start)
-            reason = filters.clean(segment, kept[-1] if kept else last, language, self.config.quality.filters)
+            before = kept[-1] if kept else last
+            reason = filters.clean(segment, before, language, self.config.quality.filters, self._lines)
             if reason:
                 dropped.append(Dropped(segment, reason))
             else:
