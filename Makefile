@@ -60,5 +60,11 @@ help:  ## this list
 	@$(PIP) -r requirements-dev.txt
 	@touch $@
 
+test-faults: .venv/dev  ## kill, flood and fuzz it under load; ten minutes, on a quiet machine (FUZZ=20000)
+	FUZZ=$(or $(FUZZ),20000) $(BIN)/python -m pytest tests/faults
+
+soak: .venv/dev  ## hold a load for long, and plot the memory of every process (MINUTES=20)
+	$(BIN)/python -m loadtest.soak --minutes $(or $(MINUTES),20)
+
 docs: .venv/run  ## write the generated tables into README.md
 	$(BIN)/python -m docs.tables

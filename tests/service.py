@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -85,6 +85,15 @@ def mark_of(process: psutil.Process) -> str | None:
         return process.environ().get(MARK) if process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.Error:
         return None
+
+
+def memory_mb(service: Running) -> float:
+    """Of all its processes, what they share counted once."""
+    sizes = []
+    for process in service.processes():
+        with suppress(psutil.Error):  # it just ended
+            sizes.append(float(process.memory_full_info().pss))
+    return sum(sizes) / 1e6
 
 
 def wait_until(holds: Callable[[], object], timeout_s: float = 30) -> None:

@@ -16,6 +16,7 @@ from whisper_serve.api.deps import Service
 from whisper_serve.config import Config, load_config
 from whisper_serve.fit import fit
 from whisper_serve.logger import set_up_logging
+from whisper_serve.loopback import close_replica_port
 from whisper_serve.machine import this_machine
 from whisper_serve.replica import Remote, Replica
 from whisper_serve.transcriber import Transcriber
@@ -30,6 +31,7 @@ class Ingress:
     """HTTP in front: it decodes, cuts, asks the model deployment and collects."""
 
     def __init__(self, config: Config, model: "DeploymentHandle[Replica]") -> None:
+        close_replica_port()
         set_up_logging(config.logging)
         remote = Remote(model, config.deployment.max_retries)
         transcriber = Transcriber(config, remote.infer, Admission(bounds(config)))

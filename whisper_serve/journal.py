@@ -6,6 +6,7 @@ heard in the end leaves nothing there.
 
 import fcntl
 import json
+import math
 import time
 import wave
 from collections.abc import Iterator, Sequence
@@ -62,12 +63,8 @@ class Journal:
 
     def _left_of(self, name: str) -> list[Path]:
         """The files of processes that ended lately."""
-        long_ago = time.time() - FORGOTTEN_S
-        return [
-            file
-            for file in self._folder.glob(f"{name}.*")
-            if not self._lives(file.name.split(".")[1]) and file.stat().st_mtime > long_ago
-        ]
+        files = self._folder.glob(f"{name}.*")
+        return [f for f in files if not self._lives(f.name.split(".")[1]) and age_s(f) < FORGOTTEN_S]
 
     def _lives(self, process: str) -> bool:
         try:
@@ -81,13 +78,20 @@ class Journal:
 
     def _tidy(self) -> None:
         """Forget what is long ago."""
-        long_ago = time.time() - FORGOTTEN_S
         for lock in self._folder.glob("*.lock"):
             if not self._lives(lock.stem):
                 files = [lock, *self._folder.glob(f"*.{lock.stem}.*")]
-                if all(file.stat().st_mtime < long_ago for file in files):
+                if all(age_s(file) > FORGOTTEN_S for file in files):
                     for file in files:
                         file.unlink(missing_ok=True)
+
+
+def age_s(file: Path) -> float:
+    """Infinite where another process has just removed it."""
+    try:
+        return time.time() - file.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
 
 
 def set_aside(window: Window, name: str, request_id: str, folder: Path) -> Path:

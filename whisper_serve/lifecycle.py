@@ -15,6 +15,8 @@ from pathlib import Path
 
 import ray
 from ray import serve
+from ray._private import worker
+from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
 from ray.serve.schema import LoggingConfig
 from tqdm import tqdm
 
@@ -22,11 +24,17 @@ from whisper_serve.app import build_app
 from whisper_serve.config import Config
 from whisper_serve.errors import ConfigError, StartError
 from whisper_serve.fit import fit
+from whisper_serve.loopback import close_ports
 from whisper_serve.machine import Machine, this_machine
 from whisper_serve.watchdog import end, left_over, watched
 from whisper_serve.weights import fetch
 
 APP = "default"
+RAY_CHECK_S = 1.0
+
+
+class RayDied(Exception):
+    pass
 
 
 def run(config: Config, detach: bool = False) -> None:
@@ -44,8 +52,12 @@ def run(config: Config, detach: bool = False) -> None:
     check_port(config.server.host, config.server.port)
     check_tls(config)
     fetch_weights(config)
-    with watched():
-        serve_until_told(config, False, detach)
+    try:
+        with watched():
+            serve_until_told(config, False, detach)
+    except RayDied:
+        print("Ray died, and is started again with the service", flush=True)
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606
 
 
 def serve_until_told(config: Config, joins: bool, detach: bool) -> None:
@@ -57,20 +69,39 @@ def serve_until_told(config: Config, joins: bool, detach: bool) -> None:
         if joins:
             config = fit(config, the_cluster())
         deploy(config, joins)
-        print(ready_line(config, dashboard), flush=True)
         if warning := open_to_all(config):
             print(warning, file=sys.stderr, flush=True)
-        if detach:
-            return
-        told.wait()
-        print("whisper_serve is stopping: running requests finish first", flush=True)
-        serve.delete(APP)  # drains; serve.shutdown alone would cut running requests
-    finally:
-        ray.shutdown()  # ends every process of a Ray of our own, Serve's too
+        print(ready_line(config, dashboard), flush=True)
+        if not detach:
+            wait_and_drain(told, joins)
+    except RayDied:
+        raise  # there is nothing to shut down
+    except BaseException:
+        ray.shutdown()
+        raise
+    ray.shutdown()  # ends every process of a Ray of our own, Serve's too
+
+
+def wait_and_drain(told: threading.Event, joins: bool) -> None:
+    while not told.wait(RAY_CHECK_S):
+        check_ray(joins)
+    print("whisper_serve is stopping: running requests finish first", flush=True)
+    serve.delete(APP)  # drains; serve.shutdown alone would cut running requests
+
+
+def check_ray(joins: bool) -> None:
+    """Raises RayDied where the heart of a Ray of our own stopped: it does not come back by itself."""
+    node = worker._global_node
+    dead: set[str] = {kind for kind, _ in node.dead_processes()} if node and not joins else set()
+    if dead & {PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET}:
+        raise RayDied
 
 
 def recover() -> None:
     """End what an earlier run left when its main.py was killed: it would hold the port, and memory."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:  # zombies of a Ray that died under this very process
+            pass
     found = left_over()
     if found:
         print(f"a run whose main.py was killed left {len(found)} processes; they are ended now", flush=True)
@@ -137,8 +168,7 @@ def start_ray(config: Config, joins: bool) -> str | None:
         server = config.server
         if server.proxy == "haproxy":
             use_haproxy()
-        # Ray's word for a machine of its own: its ports are then on loopback, not open to other machines.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        close_ports()
         context = ray.init(
             address="local",
             num_cpus=server.num_cpus,

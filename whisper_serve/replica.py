@@ -25,6 +25,7 @@ from whisper_serve.engines import EngineSettings, Outcome, load_engine
 from whisper_serve.errors import Deadly, ModelFailed, Overloaded, TimedOut, Unavailable
 from whisper_serve.journal import Journal, name_of, set_aside
 from whisper_serve.logger import request_id, set_up_logging
+from whisper_serve.loopback import close_replica_port
 from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Heard, Options, Window
 from whisper_serve.weights import fetch
 
@@ -48,6 +49,7 @@ class Replica:
     """One engine. Ray Serve makes `deployment.num_replicas` of these."""
 
     def __init__(self, config: Config) -> None:
+        close_replica_port()
         self.log = set_up_logging(config.logging)
         self.dead_letters = config.server.dead_letter_dir
         self.journal = Journal(Path(tempfile.gettempdir()) / f"whisper_serve-{os.getuid()}" / "passes")

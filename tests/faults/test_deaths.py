@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -160,3 +161,26 @@ def test_where_the_watchdog_is_killed_too_the_next_start_says_what_it_found() ->
             again.wait_until_ready()
             assert "a run whose main.py was killed left" in again.output
             assert running.processes() == []
+
+
+@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+def test_when_ray_itself_dies_the_service_starts_again(name: str) -> None:
+    with started(FAKE) as running:
+        running.wait_until_ready()
+        (victim,) = [p for p in running.processes() if p.name() == name]
+        victim.kill()
+        began = time.monotonic()
+        wait_until(lambda: answers(running) != 200)
+        wait_until(lambda: answers(running) == 200, 60)
+        print(f"{name}: back after {time.monotonic() - began:.1f} s")
+        assert "Ray died" in running.output
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 0
+        assert running.processes() == []
+
+
+def answers(service: Running) -> int | None:
+    try:
+        return httpx.get(f"{service.url}/health", timeout=2).status_code
+    except httpx.TransportError:
+        return None

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.integration.test_service import FAKE, post
-from tests.service import ROOT, Running, started
+from tests.service import ROOT, Running, memory_mb, started
 
 CALLERS, CLIP_S, BOUND_S = 500, 10, 300
 PASS_S = 0.2  # the fake engine takes so long over each clip
@@ -29,10 +29,6 @@ def flood(service: Running) -> list[dict[str, Any]]:
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
     answers: list[dict[str, Any]] = json.loads(said.stdout)
     return answers
-
-
-def memory_mb(service: Running) -> float:
-    return sum(process.memory_full_info().pss for process in service.processes()) / 1e6
 
 
 def test_a_crowd_is_answered_or_refused_and_the_service_is_well_afterwards(

@@ -10,13 +10,12 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
-import psutil
 import pytest
 
 from tests import speech
 from tests.faults.mutants import LONGEST_S, mutant
 from tests.integration.test_service import FAKE
-from tests.service import ROOT, Running, started
+from tests.service import ROOT, memory_mb, started
 
 FILES = int(os.environ.get("FUZZ", "20000"))
 REQUESTS = FILES // 10
@@ -29,7 +28,8 @@ pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="no recordings to da
 
 def decoded(span: tuple[int, int]) -> tuple[list[str], float]:
     """Decode the mutants of seeds in [first, last): what was found, and the megabytes the process grew by."""
-    found, grown, (first, last) = [], 0.0, span
+    found: list[str] = []
+    grown, (first, last) = 0.0, span
     while first < last:
         command = [sys.executable, "-m", "tests.faults.mutants", str(FOLDER), str(first), str(last)]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -75,13 +75,3 @@ def test_no_damaged_file_breaks_the_service(capsys: pytest.CaptureFixture[str]) 
     assert set(statuses) <= {200, 400, 413}
     assert memory[-1] - memory[1] < GROWTH_MB
     assert "unforeseen" not in service.output
-
-
-def memory_mb(service: Running) -> float:
-    sizes = []
-    for process in service.processes():
-        try:
-            sizes.append(process.memory_full_info().pss)
-        except psutil.Error:  # it just ended
-            continue
-    return sum(sizes) / 1e6

@@ -232,3 +232,14 @@ async def test_browsers_are_told_not_to_guess_frame_or_tell(client: httpx.AsyncC
     headers = (await client.get("/healthz")).headers
     assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
     assert headers["referrer-policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize("with_keys", [True, False])
+async def test_the_schema_promises_401_where_a_key_is_needed(with_keys: bool) -> None:
+    security = {"keys": [key()]} if with_keys else {}
+    async with served(fake_config(security=security), fake_infer) as client:
+        schema = (await client.get("/openapi.json", headers={"x-api-key": SECRET})).json()
+    for path, methods in schema["paths"].items():
+        for operation in methods.values():
+            shut = with_keys and path not in ("/health", "/healthz", "/readyz")
+            assert ("401" in operation["responses"]) == ("security" in operation) == shut, path

@@ -1,6 +1,7 @@
 """/openapi.json: it describes every field, and nothing but what it describes is ever answered."""
 
 from collections.abc import Iterator
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -32,6 +33,11 @@ CHECKS = [
     response_schema_conformance,
 ]
 RECORDING = wav(0.2)
+KEYS = {"keys": [{"name": "ada", "sha256": sha256(b"secret").hexdigest()}]}
+KEYED = create_api(
+    Service(fake_config(security=KEYS), Transcriber(fake_config(security=KEYS), fake_infer), ready)
+)
+KEYED_SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", KEYED, headers={"x-api-key": "secret"})
 bounded = settings(
     max_examples=25,
     deadline=None,
@@ -56,6 +62,21 @@ def test_whatever_is_asked_of_a_recording_only_what_is_documented_is_answered(
     body: dict[str, Any] = dict(case.body) if isinstance(case.body, dict) else {}
     case.body = body | dict.fromkeys(("file", "audio_file"), RECORDING)
     case.call_and_validate(checks=CHECKS)
+
+
+KEYED_SCHEMA.config.generation.update(with_security_parameters=False)  # the test brings its own key
+
+
+@KEYED_SCHEMA.parametrize()
+@settings(bounded, max_examples=8)
+@pytest.mark.parametrize("shown", [{}, {"authorization": "Bearer secret"}], ids=["no key", "key"])
+def test_with_keys_on_only_what_is_documented_is_answered(
+    case: "schemathesis.Case[Any]", shown: dict[str, str]
+) -> None:
+    answer = case.call(headers=shown)
+    case.validate_response(answer, checks=CHECKS)
+    opened = bool(shown) or case.path in ("/health", "/healthz", "/readyz")
+    assert (answer.status_code != 401) == opened
 
 
 def operations() -> Iterator[tuple[str, dict[str, Any]]]:

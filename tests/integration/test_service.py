@@ -3,11 +3,14 @@
 import json
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.conftest import wav
@@ -115,3 +118,31 @@ def test_a_stop_answers_what_is_running_and_leaves_no_process(number: int, tmp_p
         assert running.wait() == 0, running.output
         assert running.processes() == []
     assert "Traceback" not in running.output
+
+
+def test_a_caller_who_leaves_takes_what_has_not_started_along(service: Running, tmp_path: Path) -> None:
+    form = {"language": "en", "prompt": f"slow 1 {tmp_path / 'begun'}"}
+    recording = wav(300, rate=1000)  # ten windows: ten seconds of work for one replica
+    request = httpx.Request(
+        "POST", f"{service.url}/transcribe", files={"audio_file": ("a", recording)}, data=form
+    )
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as caller:
+        caller.sendall(
+            f"POST /transcribe HTTP/1.1\r\n{head}x-request-id: left-1\r\n\r\n".encode() + request.read()
+        )
+        wait_until((tmp_path / "begun").exists)
+    log = Path(service.env["WHISPER_SERVE__LOGGING__FILE"])
+    wait_until(lambda: lines_of("left-1", log), 3)
+    assert [line["message"] for line in lines_of("left-1", log)] == ["POST /transcribe 0"]
+    began = time.monotonic()
+    assert post(service).status_code == 200
+    assert time.monotonic() - began < 4
+
+
+def test_nothing_it_starts_listens_to_other_machines(service: Running) -> None:
+    sockets = [s for process in service.processes() for s in process.net_connections("inet")]
+    listening = {s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN}
+    assert "127.0.0.1" in listening
+    assert all(ip_address(ip.removeprefix("::ffff:")).is_loopback for ip in listening), listening
