@@ -62,7 +62,7 @@ def build_app(config: Config) -> Application:
         name="Model",
         num_replicas=deployment.num_replicas,
         max_ongoing_requests=WINDOWS_A_REPLICA["cuda" if config.model.device == "cuda" else "cpu"],
-        ray_actor_options={"num_cpus": deployment.cpu_per_replica, "num_gpus": deployment.gpu_per_replica},
+        ray_actor_options=model_actor(config),
         graceful_shutdown_timeout_s=server.drain_timeout_s,
         health_check_period_s=deployment.health_check_period_s,
         health_check_timeout_s=deployment.health_check_timeout_s,
@@ -77,6 +77,15 @@ def build_app(config: Config) -> Application:
         health_check_timeout_s=deployment.health_check_timeout_s,
     )(serve.ingress()(Ingress))
     return ingress.bind(config, model.bind(config))
+
+
+def model_actor(config: Config) -> dict[str, Any]:
+    """What Ray reserves for a model replica, and the environment it starts in."""
+    deployment = config.deployment
+    options: dict[str, Any] = {"num_cpus": deployment.cpu_per_replica, "num_gpus": deployment.gpu_per_replica}
+    if deployment.cpu_per_replica >= 2:  # several workers: each thread's own arena would keep what it once held
+        options["runtime_env"] = {"env_vars": {"MALLOC_ARENA_MAX": "1"}}
+    return options
 
 
 def build(args: dict[str, Any]) -> Application:

@@ -59,7 +59,7 @@ class Replica:
         batch = serve.batch(
             max_batch_size=math.ceil(config.deployment.max_batch_audio_s or WINDOW_S),
             batch_wait_timeout_s=config.deployment.batch_wait_timeout_s,
-            max_concurrent_batches=self.engine.workers + 1,  # one is prepared while the others are heard
+            max_concurrent_batches=self.engine.workers,
             batch_size_fn=audio_seconds,
         )
         self.batched = batch(self._hear_together)

@@ -171,7 +171,7 @@ def test_a_quantized_model_is_refused_in_one_sentence(tmp_path: Path) -> None:
     name, quantized = b"decoder/embeddings/weight\0", b"decoder/embed/weight_scale\0"
     renamed = data.replace(b"\x1a\0" + name, b"\x1b\0" + quantized, 1)
     (folder / "model.bin").write_bytes(renamed)
-    with pytest.raises(WeightsError, match=r"model\.bin: it is quantized; openai-whisper needs a float16"):
+    with pytest.raises(WeightsError, match=r"model\.bin: it is quantized; needed: a float16"):
         as_openai_whisper(folder)
 
 

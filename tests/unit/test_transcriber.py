@@ -162,7 +162,7 @@ async def test_what_is_not_audio_is_said_before_anything_is_heard() -> None:
 
 async def test_silence_is_an_empty_transcript_and_asks_the_model_nothing() -> None:
     infer = Log()
-    config = fake_config(vad={"method": "energy"})
+    config = fake_config(vad={"method": "silero"})
     transcript = await Transcriber(config, infer).transcribe(wav(3, level=0), Options())
     assert (transcript.text, transcript.segments, infer.windows) == ("", (), [])
     assert transcript.duration == pytest.approx(3)
