@@ -83,7 +83,7 @@ def model_actor(config: Config) -> dict[str, Any]:
     """What Ray reserves for a model replica, and the environment it starts in."""
     deployment = config.deployment
     options: dict[str, Any] = {"num_cpus": deployment.cpu_per_replica, "num_gpus": deployment.gpu_per_replica}
-    if deployment.cpu_per_replica >= 2:  # several workers: each thread's own arena would keep what it once held
+    if deployment.cpu_per_replica >= 2:  # several workers, whose malloc arenas would keep what they once held
         options["runtime_env"] = {"env_vars": {"MALLOC_ARENA_MAX": "1"}}
     return options
 
