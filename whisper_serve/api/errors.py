@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from whisper_serve.errors import Overloaded, TranscriptionError
@@ -26,8 +27,28 @@ STATUS = {
     "timeout": 504,
 }
 
+# What /openapi.json says of each refusal that transcriptions may meet.
+MEANING = {
+    400: "not a recording that can be read, or a field that makes no sense",
+    404: "the model is not one that is served",
+    413: "more bytes or seconds than the service takes",
+    429: "no room in the queue; see Retry-After",
+    500: "the model failed",
+    503: "no model replica is ready",
+    504: "it took longer than a request may",
+}
+
 # Clients try again on 5xx by themselves: tell them where it cannot help.
 NO_RETRY = {"x-should-retry": "false"}
+
+
+def refusals(body: type[BaseModel], without: tuple[int, ...] = ()) -> dict[int | str, dict[str, Any]]:
+    """FastAPI's `responses`: every refusal in a dialect's `body`, but for those `without`."""
+    return {
+        status: {"model": body, "description": said}
+        for status, said in MEANING.items()
+        if status not in without
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """The answers of OpenAI's audio API, for /openapi.json. What is sent is rendered by formats.py and errors.py."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
+
+from whisper_serve.api.errors import refusals
 
 
 class DurationUsage(BaseModel):
@@ -86,15 +88,4 @@ class ErrorAnswer(BaseModel):
     error: ErrorBody
 
 
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorAnswer, "description": said}
-    for status, said in {
-        400: "not a recording that can be read, or a field that makes no sense",
-        404: "the model is not one that is served",
-        413: "more bytes or seconds than the service takes",
-        429: "no room in the queue; see Retry-After",
-        500: "the model failed",
-        503: "no model replica is ready",
-        504: "it took longer than a request may",
-    }.items()
-}
+REFUSALS = refusals(ErrorAnswer)

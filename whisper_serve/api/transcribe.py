@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from whisper_serve.api import sse
 from whisper_serve.api.deps import CallerDep, ServiceDep
+from whisper_serve.api.errors import refusals
 from whisper_serve.api.forms import (
     FileField,
     HotwordsField,
@@ -68,17 +69,7 @@ class Transcribed(BaseModel):
     dropped: list[LeftOut] = Field([], description="with allow_partial only")
 
 
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Transcribed, "description": said}
-    for status, said in {
-        400: "not a recording that can be read, or a field that makes no sense",
-        413: "more bytes or seconds than the service takes",
-        429: "no room in the queue; see Retry-After",
-        500: "the model failed",
-        503: "no model replica is ready",
-        504: "it took longer than a request may",
-    }.items()
-}
+REFUSALS = refusals(Transcribed, without=(404,))
 EVENTS: dict[str, Any] = {"description": "events", "content": sse.CONTENT}
 
 
