@@ -66,7 +66,8 @@ async def test_without_use_parallel_windows_go_one_at_a_time() -> None:
 
 async def test_the_language_is_detected_once_and_the_rest_is_told() -> None:
     infer = Log(replace(heard(" hej"), language="sv", language_probability=0.9))
-    transcript = await Transcriber(fake_config(), infer).transcribe(wav(100), Options())
+    options = Options(use_parallel=False)
+    transcript = await Transcriber(fake_config(), infer).transcribe(wav(100), options)
     assert [w.options.language for w in infer.windows] == [None] + ["sv"] * (transcript.windows - 1)
     assert (transcript.language, transcript.language_probability) == ("sv", 0.9)
 
@@ -76,9 +77,21 @@ async def test_the_language_is_that_of_the_first_window_whose_words_are_kept() -
     words = replace(heard(" hej"), language="sv", language_probability=0.9)
     infer = Log(noise, words)
     config = fake_config(quality={"filters": ["alphanumeric"]})
-    transcript = await Transcriber(config, infer).transcribe(wav(100), Options())
+    transcript = await Transcriber(config, infer).transcribe(wav(100), Options(use_parallel=False))
     assert [w.options.language for w in infer.windows] == [None, None] + ["sv"] * (transcript.windows - 2)
     assert (transcript.language, transcript.language_probability) == ("sv", 0.9)
+
+
+async def test_windows_begun_before_the_language_was_known_are_heard_again_where_they_found_another() -> None:
+    answers = [replace(heard(f" {i}"), language=code) for i, code in enumerate(("sv", "no", "sv"))]
+    infer = Log(*answers)
+    config = fake_config(server={"max_parallel_windows": 3})
+    transcript = await Transcriber(config, infer).transcribe(wav(80), Options())
+    first, second, third = infer.windows[:3]
+    assert [w.options.language for w in infer.windows[:3]] == [None, None, None]
+    assert [w.start for w in infer.windows[3:] if w.start in (first.start, third.start)] == []
+    assert [w.options.language for w in infer.windows[3:] if w.start == second.start] == ["sv"]
+    assert transcript.language == "sv"
 
 
 async def test_a_warmer_try_leaves_the_language_as_sure_as_it_was() -> None:

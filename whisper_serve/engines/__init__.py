@@ -41,6 +41,7 @@ class EngineSettings:
 
 class Engine(Protocol):
     workers: int  # passes that run at once, on one copy of the weights; further calls wait
+    largest_batch: int  # windows beyond which a pass gains nothing
 
     def transcribe(self, windows: Sequence[Window]) -> list[Outcome]:
         """Hear every window; answer in order, with times from each window's start.

@@ -11,6 +11,7 @@ import ctranslate2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from whisper.audio import N_SAMPLES, log_mel_spectrogram
 from whisper.tokenizer import Tokenizer
 
 from whisper_serve.engines import EngineSettings, Outcome
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 
 Encoder = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # mel to features
 
-LARGEST_BATCH = {"cpu": 4, "cuda": 32}  # a CPU gains nothing beyond
+LARGEST_BATCH = {"cpu": 8, "cuda": 32}  # more gain little and keep the first waiting
 BEST_TYPE = {"cpu": "int8", "cuda": "float16"}
 
 
@@ -58,6 +59,7 @@ class CTranslate2Engine:
         torch.set_num_threads(1)
         self.device = settings.device
         self.workers = settings.cpus if settings.device == "cpu" else 1
+        self.largest_batch = LARGEST_BATCH[settings.device]
         best = settings.compute_type == "auto"
         folder = model_folder(settings.weights)
         self.model = ctranslate2.models.Whisper(
@@ -68,9 +70,10 @@ class CTranslate2Engine:
             inter_threads=self.workers,
         )
         self.openvino = openvino_encoder(folder, settings, self.workers)
+        self.silence = self.encode_silence()
         self.vocabulary = Vocabulary(self.model.is_multilingual, self.model.num_languages)
         adaptive = settings.context == "adaptive"
-        self.hearing = Hearing(self.listen, self.vocabulary, adaptive, LARGEST_BATCH[settings.device])
+        self.hearing = Hearing(self.listen, self.vocabulary, adaptive, self.largest_batch)
 
     def transcribe(self, windows: Sequence[Window]) -> list[Outcome]:
         return self.hearing.hear(windows)
@@ -98,7 +101,7 @@ class CTranslate2Engine:
         return [Decoded(*language, answer, timings) for language, answer, timings in parts]
 
     def encode(self, stretches: Sequence[Stretch]) -> Encoded:
-        features = self.features(log_mel(stretches, self.model.n_mels).numpy())
+        features = self.features(stretches)
         given = [s.options.language for s in stretches]
         if None in given:  # then all of this kind are
             best = [ranked[0] for ranked in self.model.detect_language(features)]
@@ -111,11 +114,35 @@ class CTranslate2Engine:
         ]
         return Encoded(stretches, features, languages, tokenizers)
 
-    def features(self, mel: NDArray[np.float32]) -> ctranslate2.StorageView:
-        """Shape (n, mels, frames) in, (n, frames / 2, width of the model) out."""
+    def features(self, stretches: Sequence[Stretch]) -> ctranslate2.StorageView:
+        """Shape (len(stretches), frames of the longest / 2, width of the model).
+
+        A GPU encodes them together. A CPU would gain nothing from that: there each is encoded at its own
+        length, and topped up with what the encoder makes of silence at that place.
+        """
+        if self.device != "cpu":
+            return self.model.encode(as_view(log_mel(stretches, self.model.n_mels)))
+        steps = [s.frames // 2 for s in stretches]
+        features = np.empty((len(steps), max(steps), self.silence.shape[1]), np.float32)
+        for row, own, stretch in zip(features, steps, stretches, strict=True):
+            row[:own] = self.encode_one(log_mel([stretch], self.model.n_mels))
+            row[own:] = self.silence[own : len(row)]
+        return ctranslate2.StorageView.from_array(features)
+
+    def encode_silence(self) -> NDArray[np.float32]:
+        """What the encoder makes of 30 s of nothing; not needed, and empty, on a GPU."""
+        if self.device != "cpu":
+            return np.empty((0, 0), np.float32)
+        return self.encode_one(log_mel_spectrogram(np.zeros(N_SAMPLES, np.float32), self.model.n_mels)[None])
+
+    def encode_one(self, mel: torch.Tensor) -> NDArray[np.float32]:
+        """Shape (1, mels, frames) in, (frames / 2, width of the model) out."""
         if self.openvino:
-            return ctranslate2.StorageView.from_array(self.openvino(mel))
-        return self.model.encode(ctranslate2.StorageView.from_array(mel))
+            features = self.openvino(mel.numpy())
+        else:
+            features = np.array(self.model.encode(as_view(mel)))
+        alone: NDArray[np.float32] = features[0]
+        return alone
 
     def generate(self, encoded: Encoded, said: Sequence[Sequence[int]] = ()) -> list[Answer]:
         """Decode with timestamps; or, where something was `said` already, what follows it without."""
@@ -154,6 +181,10 @@ class CTranslate2Engine:
             settle(as_timings(result.alignments, result.text_token_probs, text, tokenizer))
             for result, text, tokenizer in zip(own, texts, tokenizers, strict=True)
         ]
+
+
+def as_view(mel: torch.Tensor) -> ctranslate2.StorageView:
+    return ctranslate2.StorageView.from_array(mel.numpy())
 
 
 def model_folder(weights: Path | None) -> Path:

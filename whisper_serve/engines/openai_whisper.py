@@ -34,6 +34,7 @@ class OpenAIWhisperEngine:
         if settings.weights is None:
             raise WeightsError("the engine 'openai_whisper' needs a model")
         self.workers = 1
+        self.largest_batch = LARGEST_BATCH[settings.device]
         torch.set_num_threads(settings.cpus)
         if settings.device == "cuda":
             torch.set_float32_matmul_precision("high")  # TF32
@@ -42,7 +43,7 @@ class OpenAIWhisperEngine:
         self.dtype = number_type(settings)
         self.model = cast(as_openai_whisper(settings.weights), self.dtype).to(settings.device).eval()
         self.vocabulary = Vocabulary(self.model.is_multilingual, self.model.num_languages)
-        self.hearing = Hearing(self.listen, self.vocabulary, False, LARGEST_BATCH[settings.device])
+        self.hearing = Hearing(self.listen, self.vocabulary, False, self.largest_batch)
 
     @torch.inference_mode()
     def transcribe(self, windows: Sequence[Window]) -> list[Outcome]:
