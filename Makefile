@@ -5,9 +5,11 @@ CONFIG ?= config.json
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+# plugins that unit tests would only wait for
+QUICKLY := -p no:schemathesis -p no:hypothesispytest -p no:locust
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check unit lint load load-compare quality bench test-faults soak docs clean help
+.PHONY: run test check unit coverage lint load load-compare quality bench test-faults test-cluster test-observability soak docs clean help
 
 run: .venv/run  ## set up, fetch and verify the weights, serve (CONFIG=my.json)
 	@exec $(BIN)/python main.py --config $(CONFIG)
@@ -24,11 +26,15 @@ lint: .venv/dev
 	$(BIN)/lint-imports
 
 unit: .venv/dev  ## unit tests: no Ray, no model
-	$(BIN)/python -m pytest tests/unit --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest $(QUICKLY) tests/unit
 
-load: .venv/dev  ## load test of URL=, or of a service of its own (LADDER=4,16 SECONDS=20 SHAPE= PROTOCOL= MIX=)
-	$(BIN)/python -m loadtest --ladder $(or $(LADDER),4,16) --seconds $(or $(SECONDS),20) $(if $(URL),--url $(URL)) \
-		$(if $(SHAPE),--shape $(SHAPE)) $(if $(PROTOCOL),--protocol $(PROTOCOL)) $(if $(MIX),--mix $(MIX))
+coverage: .venv/dev  ## unit tests, and the lines of the service that they leave out
+	$(BIN)/python -m pytest $(QUICKLY) tests/unit --cov --cov-report=term:skip-covered
+
+load: .venv/dev  ## load test of URL=, or of a service of its own (LADDER=4,16 SECONDS=20 SHAPE= PROTOCOL= MIX= NAME=)
+	$(BIN)/python -m loadtest --seconds $(or $(SECONDS),20) $(if $(URL),--url $(URL)) $(if $(NAME),--name $(NAME)) \
+		$(if $(LADDER)$(SHAPE),$(if $(LADDER),--ladder $(LADDER)),--ladder 4,16) $(if $(SHAPE),--shape $(SHAPE)) \
+		$(if $(PROTOCOL),--protocol $(PROTOCOL)) $(if $(MIX),--mix $(MIX))
 
 quality: .venv/dev  ## word errors, invented words, languages, word times, replicas, memory (QUICK=1 ENGINES=a,b)
 	$(BIN)/python -m loadtest.quality $(if $(QUICK),--quick) $(if $(ENGINES),--engines $(ENGINES))
@@ -66,5 +72,11 @@ test-faults: .venv/dev  ## kill, flood and fuzz it under load; ten minutes, on a
 soak: .venv/dev  ## hold a load for long, and plot the memory of every process (MINUTES=20)
 	$(BIN)/python -m loadtest.soak --minutes $(or $(MINUTES),20)
 
-docs: .venv/run  ## write the generated tables into README.md
+test-observability: .venv/dev  ## a real Prometheus, and a receiver of traces, beside a service (apt-get install prometheus)
+	$(BIN)/python -m pytest tests/observability
+
+docs: .venv/run  ## write the generated tables into README.md and docs/operations.md
 	$(BIN)/python -m docs.tables
+
+test-cluster: .venv/dev  ## three hosts on this machine, one lost under load; as root, with openssh-server, rsync, iproute2 (apt-get)
+	$(BIN)/python -m tests.cluster

@@ -20,7 +20,7 @@ def main() -> int:
     )
     args = parser.parse_args()
     try:
-        run(load_config(args.config), args.detach)
+        run(lambda: load_config(args.config), args.detach)
     except StartError as e:
         print(f"error: {e}", file=sys.stderr)
         return 2

@@ -1,13 +1,15 @@
-"""The README's table of settings, made from the fields themselves: `make docs` writes it in."""
+"""Tables made from the code itself, README's of settings and operations.md's of metrics: `make docs` writes them in."""
 
 import json
 import re
 from pathlib import Path
 
 from whisper_serve.config import ENV_PREFIX, Config
+from whisper_serve.metrics import SERIES
 
 README = Path(__file__).resolve().parents[1] / "README.md"
-PLACE = re.compile(r"(<!-- settings -->\n).*(<!-- end -->)", re.DOTALL)
+OPERATIONS = Path(__file__).resolve().parent / "operations.md"
+PLACE = re.compile(r"(<!-- (settings|series) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def settings_table() -> str:
@@ -22,9 +24,21 @@ def settings_table() -> str:
     )
 
 
+def series_table() -> str:
+    rows = ["| series | kind | labels | what it is |", "|---|---|---|---|"]
+    for series in SERIES.values():
+        labels = ", ".join(f"`{label}`" for label in series.labels)
+        rows.append(f"| `{series.exported}` | {series.kind} | {labels} | {series.help} |")
+    return "\n".join([*rows, ""])
+
+
+TABLES = {"settings": settings_table, "series": series_table}
+
+
 def with_tables(text: str) -> str:
-    return PLACE.sub(lambda place: place[1] + settings_table() + place[2], text)
+    return PLACE.sub(lambda place: place[1] + TABLES[place[2]]() + place[3], text)
 
 
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in (README, OPERATIONS):
+        page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -18,6 +18,7 @@ import psutil
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "WHISPER_SERVE_TEST_RUN"  # in the environment of every process that a test's service starts
 START_S, STOP_S = 180, 60
+FAKE = {"MODEL__ENGINE": "fake", "VAD__METHOD": "off", "QUALITY__FILTERS": "[]"}  # settings
 
 
 class Running:

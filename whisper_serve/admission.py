@@ -45,7 +45,7 @@ class Admission:
 
     @property
     def queued_s(self) -> float:
-        return sum(self.waiting.values())
+        return sum(list(self.waiting.values()))  # a list, as others may come in meanwhile
 
     @contextmanager
     def place(self, caller: str) -> Iterator["Place"]:

@@ -3,28 +3,43 @@
 `serve deploy` and KubeRay name `whisper_serve.app:build` as their import path.
 """
 
+import asyncio
+import math
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
+from ray.serve.config import RequestRouterConfig
 from ray.serve.handle import DeploymentHandle
 
+from whisper_serve import metrics
 from whisper_serve.admission import Admission, Bounds
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
+from whisper_serve.autoscaling import IN_HAND, autoscaling_config
 from whisper_serve.config import Config, load_config
 from whisper_serve.fit import fit
 from whisper_serve.logger import set_up_logging
 from whisper_serve.loopback import close_replica_port
 from whisper_serve.machine import this_machine
-from whisper_serve.replica import Remote, Replica
+from whisper_serve.meters import exporters, start_meters
+from whisper_serve.metrics import record
+from whisper_serve.replica import Answer, Remote, Replica
+from whisper_serve.router import AvoidingRouter
+from whisper_serve.scrape import scrape
+from whisper_serve.tracing import set_up_tracing
 from whisper_serve.transcriber import Transcriber
+from whisper_serve.types import Window
 
 # Windows with a model replica at once: enough to gather batches from, few enough to share out. With one
 # at a time, replicas would starve while Ray's routers sleep.
 WINDOWS_A_REPLICA = {"cpu": 64, "cuda": 512}
 REQUESTS_AN_INGRESS = 1000
+AVOIDING = RequestRouterConfig(
+    request_router_class=f"{AvoidingRouter.__module__}:{AvoidingRouter.__name__}"  # type: ignore[arg-type]  # Ray's hint is wrong
+)
 
 
 class Ingress:
@@ -33,13 +48,47 @@ class Ingress:
     def __init__(self, config: Config, model: "DeploymentHandle[Replica]") -> None:
         close_replica_port()
         set_up_logging(config.logging)
+        set_up_tracing(config.tracing, "ingress")
         remote = Remote(model, config.deployment.max_retries)
         transcriber = Transcriber(config, remote.infer, Admission(bounds(config)))
         transcriber.warm_up()
-        self.service = Service(config, transcriber, remote.ready)
+        rests = config.deployment.fewest == 0  # a question would wake a replica
+        ready = takes_requests if rests else remote.ready
+        self.service = Service(config, transcriber, ready, figures if config.server.metrics else None)
+        if config.server.metrics:
+            start_meters(self._sample)
+
+    def _sample(self) -> None:
+        admission = self.service.transcriber.admission
+        record(metrics.QUEUED_AUDIO, admission.queued_s)
+        record(metrics.HELD_AUDIO, admission.held_s)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_api(self.service, behind_proxy=True)
+
+
+class Model(Replica):
+    """A replica that tells Serve how much audio it has in hand."""
+
+    in_hand_s = 0.0
+
+    async def hear(self, window: Window, *about: Any, **named: Any) -> Answer:
+        self.in_hand_s += window.seconds
+        try:
+            return await super().hear(window, *about, **named)
+        finally:
+            self.in_hand_s -= window.seconds
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return {IN_HAND: self.in_hand_s}
+
+
+async def figures() -> str:
+    return await scrape(await asyncio.to_thread(exporters))
+
+
+async def takes_requests() -> bool:
+    return True
 
 
 def bounds(config: Config) -> Bounds:
@@ -60,16 +109,19 @@ def build_app(config: Config) -> Application:
     deployment, server = config.deployment, config.server
     model = serve.deployment(
         name="Model",
-        num_replicas=deployment.num_replicas,
+        **replica_count(config),
+        **per_node(deployment.max_replicas_per_node),
         max_ongoing_requests=WINDOWS_A_REPLICA["cuda" if config.model.device == "cuda" else "cpu"],
         ray_actor_options=model_actor(config),
+        request_router_config=AVOIDING,
         graceful_shutdown_timeout_s=server.drain_timeout_s,
         health_check_period_s=deployment.health_check_period_s,
         health_check_timeout_s=deployment.health_check_timeout_s,
-    )(Replica)
+    )(Model)
     ingress = serve.deployment(
         name="Ingress",
         num_replicas=server.num_ingress,
+        **per_node(server.max_ingress_per_node),
         max_ongoing_requests=REQUESTS_AN_INGRESS,
         ray_actor_options={"num_cpus": 1 if server.dedicated_cpu else 0},
         graceful_shutdown_timeout_s=server.drain_timeout_s,
@@ -77,6 +129,17 @@ def build_app(config: Config) -> Application:
         health_check_timeout_s=deployment.health_check_timeout_s,
     )(serve.ingress()(Ingress))
     return ingress.bind(config, model.bind(config))
+
+
+def replica_count(config: Config) -> dict[str, Any]:
+    scaling = config.deployment.autoscaling
+    if scaling is None:
+        return {"num_replicas": config.deployment.num_replicas}
+    return {"autoscaling_config": autoscaling_config(scaling)}
+
+
+def per_node(most: int | None) -> dict[str, Any]:
+    return {} if most is None else {"max_replicas_per_node": most}
 
 
 def model_actor(config: Config) -> dict[str, Any]:
@@ -89,5 +152,11 @@ def model_actor(config: Config) -> dict[str, Any]:
 
 
 def build(args: dict[str, Any]) -> Application:
-    """The same from a config file's path, for `serve deploy`: args {"config": "config.json"}."""
-    return build_app(fit(load_config(args.get("config", "config.json")), this_machine()))
+    """The same from a config file's path, for `serve deploy`: args {"config": "config.json"}.
+
+    It runs on a cluster's head; GPUs that its config names are on other nodes, or will be.
+    """
+    config, machine = load_config(args.get("config", "config.json")), this_machine()
+    if config.model.device == "cuda":
+        machine = replace(machine, gpus=math.inf)
+    return build_app(fit(config, machine))

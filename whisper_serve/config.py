@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
@@ -18,8 +18,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from whisper_serve.engines import ENGINES
 from whisper_serve.errors import ConfigError
 from whisper_serve.filters import FILTERS, FilterSettings
-from whisper_serve.sections import Section, Security, Server
-from whisper_serve.types import VadOptions
+from whisper_serve.sections import Autoscaling, Logging, Section, Security, Server, Tracing
+from whisper_serve.types import WINDOW_S, VadOptions
 from whisper_serve.weight_sources import NAMES
 
 ENV_PREFIX = "WHISPER_SERVE__"
@@ -55,6 +55,12 @@ class Model(Section):
     )
     context: Literal["adaptive", "full"] = Field(
         "adaptive", description="encode what was said, or always 30 s"
+    )
+    window_s: float | None = Field(
+        None,
+        ge=5,
+        le=WINDOW_S,
+        description="seconds of speech heard in one pass, at most; null: 20 where a CPU hears with an adaptive context, else 30",
     )
     encoder: Literal["auto", "ctranslate2", "openvino"] = Field(
         "auto",
@@ -102,10 +108,21 @@ class Model(Section):
 
 class Deployment(Section):
     num_replicas: int = Field(2, ge=1, description="model replicas, each with the model in memory")
+    max_replicas_per_node: int | None = Field(
+        None, ge=1, description="model replicas one node of a cluster may hold; null: any number"
+    )
+    autoscaling: Autoscaling | None = Field(
+        None,
+        description='an object such as {"min_replicas": 1, "max_replicas": 8}: replicas come and go with the '
+        "audio that waits, and num_replicas does not count; null: they do not",
+    )
     cpu_per_replica: float = Field(
         0.5,
         ge=0,
         description="CPUs Ray reserves for a model replica; it hears as many batches at once, at least one",
+    )
+    cpu_affinity: bool = Field(
+        False, description="keep each model replica to CPUs of its own, as many as it hears batches (Linux)"
     )
     gpu_per_replica: float = Field(
         0.1, ge=0, description="share of a GPU for a model replica; counts only where the device is a GPU"
@@ -113,7 +130,7 @@ class Deployment(Section):
     max_batch_audio_s: float | None = Field(
         None,
         ge=30,
-        description="seconds of audio a replica hears in one batch; null: 120 on CPUs, 480 on GPUs",
+        description="seconds of audio a replica hears in one batch; null: 80 on CPUs, 480 on GPUs",
     )
     batch_wait_timeout_s: float = Field(
         0.0, ge=0, description="longest wait for a fuller batch; a busy replica gathers one without waiting"
@@ -128,6 +145,16 @@ class Deployment(Section):
     health_check_timeout_s: float = Field(
         30, gt=0, description="a replica that does not answer for so long is replaced"
     )
+
+    @property
+    def fewest(self) -> int:
+        """Model replicas that are always there."""
+        return self.autoscaling.min_replicas if self.autoscaling else self.num_replicas
+
+    @property
+    def most(self) -> int:
+        """Model replicas that there may be."""
+        return self.autoscaling.max_replicas if self.autoscaling else self.num_replicas
 
 
 class Vad(Section):
@@ -171,19 +198,6 @@ class Quality(Section):
         return tuple(one_of(name, list(FILTERS)) for name in names)
 
 
-class Logging(Section):
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
-        "INFO", description="least level logged"
-    )
-    format: str = Field(
-        "%(asctime)s - %(name)s - %(levelname)s - %(message)s",
-        description="the fields of each JSON line, as %(field)s",
-    )
-    file: str | None = Field("whisper_service.log", description="log file; null: standard error only")
-    max_mb: float = Field(50, gt=0, description="size at which the file is rotated")
-    backups: int = Field(5, ge=0, description="rotated files kept")
-
-
 class Config(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
@@ -200,6 +214,7 @@ class Config(BaseSettings):
     vad: Vad = Vad()
     quality: Quality = Quality()
     logging: Logging = Logging()
+    tracing: Tracing = Tracing()
 
     @classmethod
     def settings_customise_sources(
@@ -266,6 +281,11 @@ def complaint(error: ValidationError, section: str = "") -> str:
 
 
 def fields_of(path: list[str]) -> Iterable[str]:
-    if not path:
-        return Config.model_fields
-    return getattr(Config.model_fields[path[0]].annotation, "model_fields", {})
+    fields = Config.model_fields
+    for name in path:
+        annotation = fields[name].annotation
+        kind = next(
+            (kind for kind in (annotation, *get_args(annotation)) if hasattr(kind, "model_fields")), None
+        )
+        fields = getattr(kind, "model_fields", {})
+    return fields

@@ -7,10 +7,13 @@ from typing import Any
 from whisper_serve.config import Config
 from whisper_serve.errors import ConfigError
 from whisper_serve.machine import Machine
+from whisper_serve.types import WINDOW_S
 
-WINDOWS = {"cpu": 4, "cuda": 32}  # of one request, with each replica at once
+WINDOWS = {"cpu": 6, "cuda": 32}  # of one request, with each replica at once
 QUEUED_AUDIO_S = {"cpu": 300.0, "cuda": 4800.0}  # a replica: some ten seconds of work
-BATCH_AUDIO_S = {"cpu": 120.0, "cuda": 480.0}  # a CPU gains nothing from more than four full windows
+IN_HAND_AUDIO_S = {"cpu": 60.0, "cuda": 960.0}  # a replica, before another comes: some two seconds of work
+BATCH_AUDIO_S = {"cpu": 80.0, "cuda": 480.0}  # more gain little, and share out badly over replicas
+ADAPTIVE_WINDOW_S = 20.0  # a CPU hears these for a third less than 30 s, with the same word errors
 
 
 def fit(config: Config, machine: Machine) -> Config:
@@ -21,9 +24,14 @@ def fit(config: Config, machine: Machine) -> Config:
         engine = "openai_whisper" if device == "cuda" else "ctranslate2"
     num_cpus = config.server.num_cpus or max(int(machine.cpus), math.ceil(cpus_needed(config)))
     gpus = config.deployment.gpu_per_replica if device == "cuda" else 0.0
-    parallel = config.server.max_parallel_windows or WINDOWS[device] * config.deployment.num_replicas
+    parallel = config.server.max_parallel_windows or WINDOWS[device] * config.deployment.most
     batch = config.deployment.max_batch_audio_s or BATCH_AUDIO_S[device]
-    queued = config.server.max_queued_audio_s or QUEUED_AUDIO_S[device] * config.deployment.num_replicas
+    queued = config.server.max_queued_audio_s or QUEUED_AUDIO_S[device] * config.deployment.most
+    scaling = config.deployment.autoscaling
+    if scaling and scaling.target_audio_s is None:
+        scaling = scaling.model_copy(update={"target_audio_s": IN_HAND_AUDIO_S[device]})
+    adaptive = engine == "ctranslate2" and device == "cpu" and config.model.context == "adaptive"
+    window = config.model.window_s or (ADAPTIVE_WINDOW_S if adaptive else WINDOW_S)
     letters = config.server.dead_letter_dir
     server = {
         "num_cpus": num_cpus,
@@ -32,12 +40,17 @@ def fit(config: Config, machine: Machine) -> Config:
         "max_decodes": config.server.max_decodes or max(2, int(machine.cpus) // 2),
         "dead_letter_dir": letters and letters.resolve(),
     }
-    log = config.logging.file and str(Path(config.logging.file).resolve())
+    logs = config.logging.model_dump(include={"file", "access_file", "error_file"})
     changes: dict[str, dict[str, Any]] = {
         "server": server,
-        "model": {"device": device, "engine": engine, "model_dir": config.model.model_dir.resolve()},
-        "deployment": {"gpu_per_replica": gpus, "max_batch_audio_s": batch},
-        "logging": {"file": log},
+        "model": {
+            "device": device,
+            "engine": engine,
+            "model_dir": config.model.model_dir.resolve(),
+            "window_s": window,
+        },
+        "deployment": {"gpu_per_replica": gpus, "max_batch_audio_s": batch, "autoscaling": scaling},
+        "logging": {name: path and str(Path(path).resolve()) for name, path in logs.items()},
     }
     fitted = config.model_copy(
         update={section: getattr(config, section).model_copy(update=new) for section, new in changes.items()}
@@ -48,12 +61,12 @@ def fit(config: Config, machine: Machine) -> Config:
 
 def cpus_needed(config: Config) -> float:
     ingress = config.server.num_ingress * (1 if config.server.dedicated_cpu else 0)
-    return ingress + config.deployment.num_replicas * config.deployment.cpu_per_replica
+    return ingress + config.deployment.most * config.deployment.cpu_per_replica
 
 
 def check(config: Config, machine: Machine) -> None:
     deployment, num_cpus = config.deployment, config.server.num_cpus or 0
-    if config.model.device == "cuda" and not machine.gpus:
+    if config.model.device == "cuda" and not machine.gpus and deployment.fewest:
         raise ConfigError(f'model.device is "cuda", but {machine.name} shows no GPU; use "auto" or "cpu"')
     if deployment.cpu_per_replica > machine.cpus:
         raise ConfigError(
@@ -61,11 +74,11 @@ def check(config: Config, machine: Machine) -> None:
         )
     if cpus_needed(config) > num_cpus:
         raise ConfigError(
-            f"{deployment.num_replicas} replicas of {deployment.cpu_per_replica:g} CPUs and the ingress need "
+            f"{deployment.most} replicas of {deployment.cpu_per_replica:g} CPUs and the ingress need "
             f"{cpus_needed(config):g} CPUs, but server.num_cpus is {num_cpus}"
         )
-    if deployment.num_replicas * deployment.gpu_per_replica > machine.gpus:
+    if deployment.fewest * deployment.gpu_per_replica > machine.gpus:
         raise ConfigError(
-            f"{deployment.num_replicas} replicas of {deployment.gpu_per_replica:g} GPUs need "
-            f"{deployment.num_replicas * deployment.gpu_per_replica:g}, but {machine.name} has {machine.gpus:g}"
+            f"{deployment.fewest} replicas of {deployment.gpu_per_replica:g} GPUs need "
+            f"{deployment.fewest * deployment.gpu_per_replica:g}, but {machine.name} has {machine.gpus:g}"
         )

@@ -1,4 +1,4 @@
-"""The service's life on this machine: check, fetch, start, wait, drain, stop.
+"""The service's life on this machine: check, fetch, start, wait, change, drain, stop.
 
 What cannot work is said in one sentence before Ray starts (StartError).
 """
@@ -9,8 +9,11 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from ipaddress import ip_address
+from operator import attrgetter
 from pathlib import Path
 
 import ray
@@ -31,41 +34,67 @@ from whisper_serve.weights import fetch
 
 APP = "default"
 RAY_CHECK_S = 1.0
+QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)  # the service logs its own
+FIXED = (  # while the service runs
+    "server.host",
+    "server.port",
+    "server.proxy",
+    "server.num_cpus",
+    "server.dashboard",
+    "security.tls_cert",
+    "security.tls_key",
+)
 
 
 class RayDied(Exception):
     pass
 
 
-def run(config: Config, detach: bool = False) -> None:
+Load = Callable[[], Config]
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What signals asked for."""
+
+    stop: threading.Event = field(default_factory=threading.Event)  # SIGTERM, Ctrl-C
+    change: threading.Event = field(default_factory=threading.Event)  # SIGHUP
+
+    def listen(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self.stop.set())
+        signal.signal(signal.SIGHUP, lambda *_: self.change.set())
+
+
+def run(load: Load, detach: bool = False) -> None:
     """Serve until SIGTERM or Ctrl-C, then drain. With `detach`, leave it to the cluster and return.
 
     Where RAY_ADDRESS names a cluster the service joins it; else it starts a
-    Ray of its own and stops it at the end.
+    Ray of its own and stops it at the end. On SIGHUP the config is loaded again,
+    and the running service changed to it.
     """
     joins = bool(os.environ.get("RAY_ADDRESS"))
     if joins:
-        serve_until_told(config, True, detach)
+        serve_until_told(load, load(), True, detach)
         return
-    config = fit(config, this_machine())
+    config = fit(load(), this_machine())
     recover()
     check_port(config.server.host, config.server.port)
     check_tls(config)
     fetch_weights(config)
     try:
         with watched():
-            serve_until_told(config, False, detach)
+            serve_until_told(load, config, False, detach)
     except RayDied:
         print("Ray died, and is started again with the service", flush=True)
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606
 
 
-def serve_until_told(config: Config, joins: bool, detach: bool) -> None:
-    told = threading.Event()
+def serve_until_told(load: Load, config: Config, joins: bool, detach: bool) -> None:
+    orders = Orders()
     dashboard = start_ray(config, joins)
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: told.set())
+        orders.listen()
         if joins:
             config = fit(config, the_cluster())
         deploy(config, joins)
@@ -73,7 +102,7 @@ def serve_until_told(config: Config, joins: bool, detach: bool) -> None:
             print(warning, file=sys.stderr, flush=True)
         print(ready_line(config, dashboard), flush=True)
         if not detach:
-            wait_and_drain(told, joins)
+            wait_and_drain(orders, load, config, joins)
     except RayDied:
         raise  # there is nothing to shut down
     except BaseException:
@@ -82,11 +111,35 @@ def serve_until_told(config: Config, joins: bool, detach: bool) -> None:
     ray.shutdown()  # ends every process of a Ray of our own, Serve's too
 
 
-def wait_and_drain(told: threading.Event, joins: bool) -> None:
-    while not told.wait(RAY_CHECK_S):
+def wait_and_drain(orders: Orders, load: Load, config: Config, joins: bool) -> None:
+    while not orders.stop.wait(RAY_CHECK_S):
         check_ray(joins)
+        if orders.change.is_set():
+            orders.change.clear()
+            config = changed(load, config, joins)
     print("whisper_serve is stopping: running requests finish first", flush=True)
     serve.delete(APP)  # drains; serve.shutdown alone would cut running requests
+
+
+def changed(load: Load, config: Config, joins: bool) -> Config:
+    """Change the running service to its config as it stands now, replica by replica; else leave it as it is."""
+    try:
+        new = fit(load(), the_cluster() if joins else this_machine())
+        check_change(config, new)
+        fetch_weights(new)
+        deploy_app(new)
+    except StartError as e:
+        print(f"error: the configuration stays as it was: {e}", file=sys.stderr, flush=True)
+        return config
+    print("the configuration is changed", flush=True)
+    return new
+
+
+def check_change(config: Config, new: Config) -> None:
+    """Raises ConfigError where Ray, or its proxy, would have to be started anew."""
+    fixed = [name for name in FIXED if attrgetter(name)(config) != attrgetter(name)(new)]
+    if fixed:
+        raise ConfigError(f"{', '.join(fixed)} can change only with a new start")
 
 
 def check_ray(joins: bool) -> None:
@@ -220,14 +273,18 @@ def the_cluster() -> Machine:
 
 def deploy(config: Config, joins: bool) -> None:
     """Start the HTTP proxy and the two deployments; return when a replica has its model."""
-    quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)  # the service logs its own
     serve.start(
         proxy_location="EveryNode" if joins else "HeadOnly",
         http_options=http_options(config),
-        logging_config=quiet,
+        logging_config=QUIET,
     )
+    deploy_app(config)
+
+
+def deploy_app(config: Config) -> None:
+    """Where it runs already, Serve replaces the replicas that differ, a few at a time, and drains the old."""
     try:
-        serve.run(build_app(config), name=APP, logging_config=quiet)
+        serve.run(build_app(config), name=APP, logging_config=QUIET)
     except RuntimeError as e:
         raise StartError(f"the service could not be deployed: {e}") from e
 

@@ -1,19 +1,21 @@
-"""The service's log: JSON lines, one request id each, to standard error and one rotating file.
+"""The service's log: JSON lines with request ids, to standard error and to rotating files.
 
-Several processes write the same file; the rotating handler takes a lock per line.
+Several processes write the same files; the rotating handler takes a lock per line. What is logged never holds sound,
+keys or, unless `logging.transcripts` says so, words.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 from concurrent_log_handler import ConcurrentRotatingFileHandler
 from pythonjsonlogger.json import JsonFormatter
 
-from whisper_serve.config import Logging
+from whisper_serve.sections import Logging
 
 NAME = "whisper_serve"
+ACCESS = f"{NAME}.access"  # a line for each request, at its end
 
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -36,10 +38,22 @@ def set_up_logging(config: Logging) -> logging.Logger:
 
 def handlers(config: Logging) -> Iterator[logging.Handler]:
     yield logging.StreamHandler()
-    if config.file:
-        yield ConcurrentRotatingFileHandler(
-            config.file, maxBytes=int(config.max_mb * 1e6), backupCount=config.backups, encoding="utf-8"
-        )
+    places: list[tuple[str | None, Callable[[logging.LogRecord], bool]]] = [
+        (config.file, (lambda record: not is_access(record)) if config.access_file else (lambda _: True)),
+        (config.access_file, is_access),
+        (config.error_file, lambda record: record.levelno >= logging.ERROR),
+    ]
+    for path, wanted in places:
+        if path:
+            handler = ConcurrentRotatingFileHandler(
+                path, maxBytes=int(config.max_mb * 1e6), backupCount=config.backups, encoding="utf-8"
+            )
+            handler.addFilter(wanted)
+            yield handler
+
+
+def is_access(record: logging.LogRecord) -> bool:
+    return record.name == ACCESS
 
 
 def add_request_id(record: logging.LogRecord) -> bool:

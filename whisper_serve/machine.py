@@ -1,10 +1,11 @@
-"""What this machine has: its CPUs and GPUs, told without loading a framework."""
+"""What this machine has: its CPUs and GPUs, told without loading a framework; and a process kept to some of them."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")
+THREADS = Path("/proc/self/task")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,18 @@ def count_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def keep_to(place: int, cpus: int) -> None:
+    """Keep this process's threads, and those they start, to `cpus` CPUs: the processes at other places on this
+    machine get others, as long as there are enough. Nothing happens where the system cannot do it.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    ours = sorted(os.sched_getaffinity(0))
+    chosen = {ours[(place * cpus + i) % len(ours)] for i in range(cpus)}
+    for thread in THREADS.iterdir():
+        os.sched_setaffinity(int(thread.name), chosen)
 
 
 def count_gpus() -> int:

@@ -14,18 +14,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from opentelemetry.trace import SpanKind
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from whisper_serve import deadline
+from whisper_serve import deadline, metrics, tracing
+from whisper_serve.batcher import Batcher
 from whisper_serve.config import Config
 from whisper_serve.engines import EngineSettings, Outcome, load_engine
 from whisper_serve.errors import Deadly, ModelFailed, Overloaded, TimedOut, Unavailable
 from whisper_serve.journal import Journal, name_of, set_aside
-from whisper_serve.logger import request_id, set_up_logging
+from whisper_serve.logger import request, request_id, set_up_logging
 from whisper_serve.loopback import close_replica_port
+from whisper_serve.machine import keep_to
+from whisper_serve.meters import start_meters
+from whisper_serve.metrics import record
 from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Heard, Options, Window
 from whisper_serve.weights import fetch
 
@@ -37,12 +42,18 @@ PAUSE_S = 1.0  # the longest before a window is sent out again; others were lost
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A window in a replica's queue."""
+class Asked:
+    """A window that somebody asked a replica to hear."""
 
     window: Window
     until: float  # moment of time.monotonic() after which nobody waits for it
     request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    outcome: Outcome
+    replica: str  # the id of who gave it
 
 
 class Replica:
@@ -50,57 +61,75 @@ class Replica:
 
     def __init__(self, config: Config) -> None:
         close_replica_port()
+        if config.deployment.cpu_affinity:
+            keep_to(serve.get_replica_context().rank.local_rank, workers(config))
         self.log = set_up_logging(config.logging)
+        tracing.set_up_tracing(config.tracing, "model")
         self.dead_letters = config.server.dead_letter_dir
         self.journal = Journal(Path(tempfile.gettempdir()) / f"whisper_serve-{os.getuid()}" / "passes")
         began = time.perf_counter()
         self.engine = load_engine(config.model.engine, engine_settings(config))
         self.engine.transcribe([SILENCE])  # so that no caller waits for what a first pass sets up
-        batch = serve.batch(
-            max_batch_size=math.ceil(config.deployment.max_batch_audio_s or WINDOW_S),
-            batch_wait_timeout_s=config.deployment.batch_wait_timeout_s,
-            max_concurrent_batches=self.engine.workers,
-            batch_size_fn=audio_seconds,
+        self.batched = Batcher(
+            self._sort,
+            workers=self.engine.workers,
+            batch_s=config.deployment.max_batch_audio_s or WINDOW_S,
+            batch_items=self.engine.largest_batch,
+            wait_s=config.deployment.batch_wait_timeout_s,
         )
-        self.batched = batch(self._hear_together)
-        self.log.info(
-            "model loaded", extra={"model": config.model.size, "seconds": time.perf_counter() - began}
-        )
+        took = time.perf_counter() - began
+        self.log.info("model loaded", extra={"model": config.model.size, "seconds": took})
+        if config.server.metrics:
+            start_meters(self._sample)
+        record(metrics.MODEL_LOADS, model=config.model.ids[0])
+        record(metrics.MODEL_LOAD_TIME, took, model=config.model.ids[0])
 
-    async def hear(self, window: Window, left_s: float, request_id: str) -> Outcome:
-        """left_s: seconds in which its caller still wants it."""
-        outcome: Outcome = await self.batched(Waiting(window, time.monotonic() + left_s, request_id))
-        return outcome
+    def _sample(self) -> None:
+        record(metrics.MEMORY, self.engine.gpu_memory_gb() * 1e9, device="gpu")
 
-    async def _hear_together(self, batch: list[Waiting]) -> list[Outcome]:
-        return await asyncio.to_thread(self._sort, batch)
+    async def hear(
+        self,
+        window: Window,
+        left_s: float,
+        request_id: str,
+        trace: dict[str, str],
+        avoid: tuple[str, ...] = (),
+    ) -> Answer:
+        """left_s: seconds in which its caller still wants it. trace: what its span is part of. avoid: see router.py."""
+        with tracing.span("hear", SpanKind.SERVER, trace):
+            asked = Asked(window, time.monotonic() + left_s, request_id)
+            outcome = await self.batched(asked, window.seconds)
+            if isinstance(outcome, Heard):
+                tracing.note("pass", outcome.pass_s, windows=outcome.batch_windows, audio_s=outcome.batch_s)
+        return Answer(outcome, serve.get_replica_context().replica_id.unique_id)
 
-    def _sort(self, batch: list[Waiting]) -> list[Outcome]:
+    def _sort(self, batch: list[Asked]) -> list[Outcome]:
         """Hear a batch, but not what came too late, nor what is deadly; and alone what may be."""
-        now, names = time.monotonic(), [name_of(waiting.window) for waiting in batch]
+        now, names = time.monotonic(), [name_of(asked.window) for asked in batch]
         outcomes: dict[int, Outcome] = {}
         together: list[int] = []
-        for i, waiting in enumerate(batch):
+        for i, asked in enumerate(batch):
             deaths = self.journal.deaths(names[i])
-            if waiting.until <= now:
+            if asked.until <= now:
                 outcomes[i] = TimedOut("it waited for longer than it may")
             elif deaths >= DEADLY:
-                outcomes[i] = self._refuse(waiting, names[i])
+                outcomes[i] = self._refuse(asked, names[i])
             elif deaths:
-                with self.journal.during([names[i]]):
-                    outcomes[i] = self._hear([waiting.window])[0]
+                with request(asked.request_id), self.journal.during([names[i]]):
+                    outcomes[i] = self._hear([asked.window])[0]
             else:
                 together.append(i)
         if together:
-            with self.journal.during([names[i] for i in together]):
+            ids = ",".join(dict.fromkeys(batch[i].request_id for i in together))
+            with request(ids), self.journal.during([names[i] for i in together]):
                 heard = self._hear([batch[i].window for i in together])
             outcomes.update(zip(together, heard, strict=True))
         return [outcomes[i] for i in range(len(batch))]
 
-    def _refuse(self, waiting: Waiting, name: str) -> Deadly:
-        fields: dict[str, object] = {"request_id": waiting.request_id, "hash": name}
+    def _refuse(self, asked: Asked, name: str) -> Deadly:
+        fields: dict[str, object] = {"request_id": asked.request_id, "hash": name}
         if self.dead_letters:
-            fields["path"] = str(set_aside(waiting.window, name, waiting.request_id, self.dead_letters))
+            fields["path"] = str(set_aside(asked.window, name, asked.request_id, self.dead_letters))
         self.log.error("a window that ended %d replicas is refused", DEADLY, extra=fields)
         return Deadly(f"{DEADLY} model replicas died while hearing it, and it is not tried again")
 
@@ -110,6 +139,7 @@ class Replica:
             outcomes = self.engine.transcribe(windows)
         except Exception as e:  # an engine answers errors; what it raises is its own failure
             self.log.exception("the engine failed on %d windows", len(windows))
+            record(metrics.ENGINE_FAILURES)
             if len(windows) == 1:
                 return [ModelFailed(f"the model failed ({type(e).__name__})")]
             return [outcome for window in windows for outcome in self._hear([window])]  # who is it?
@@ -118,8 +148,16 @@ class Replica:
     def _account(self, windows: list[Window], outcomes: list[Outcome], seconds: float) -> list[Outcome]:
         """Give each window its share of the pass, by its length."""
         total, gpu_memory = sum(w.seconds for w in windows) or 1.0, self.engine.gpu_memory_gb()
+        count(len(windows), total, seconds)
         return [
-            replace(o, pass_s=seconds, inference_s=seconds * w.seconds / total, gpu_memory_gb=gpu_memory)
+            replace(
+                o,
+                inference_s=seconds * w.seconds / total,
+                pass_s=seconds,
+                batch_windows=len(windows),
+                batch_s=total,
+                gpu_memory_gb=gpu_memory,
+            )
             if isinstance(o, Heard)
             else o
             for w, o in zip(windows, outcomes, strict=True)
@@ -130,9 +168,17 @@ class Replica:
         return True
 
 
-def audio_seconds(batch: list[Waiting]) -> int:
-    """The size of a batch; rounded down, so that windows of a whole batch's length fit one."""
-    return int(sum(waiting.window.seconds for waiting in batch))
+def count(windows: int, audio_s: float, seconds: float) -> None:
+    """A batch that was heard."""
+    record(metrics.BATCH_WINDOWS, windows)
+    record(metrics.BATCH_AUDIO, audio_s)
+    record(metrics.BUSY, seconds)
+    record(metrics.HEARD_AUDIO, audio_s)
+
+
+def workers(config: Config) -> int:
+    """Threads a replica's share of the CPUs allows."""
+    return max(1, int(config.deployment.cpu_per_replica))
 
 
 def engine_settings(config: Config) -> EngineSettings:
@@ -140,7 +186,7 @@ def engine_settings(config: Config) -> EngineSettings:
     return EngineSettings(
         weights=None if model.engine == "fake" else fetch(model.size, model.model_dir),
         device="cuda" if model.device == "cuda" else "cpu",
-        cpus=max(1, int(config.deployment.cpu_per_replica)),
+        cpus=workers(config),
         compute_type=model.compute_type,
         context=model.context,
         encoder=model.encoder,
@@ -156,13 +202,14 @@ class Remote:
         self.answered_at = -math.inf
 
     async def infer(self, window: Window) -> Heard:
-        """Hear one window. It is pure, so where a replica fails on it, it is asked for again, and where one
+        """Hear one window. It is pure, so where a replica fails on it, another is asked, and where one
         dies, until the time is up: what they die of is told apart by the replicas themselves.
         """
-        failures = deaths = 0
+        failed: tuple[str, ...] = ()  # ids of replicas
+        deaths = 0
         while True:
             try:
-                outcome = await self._ask(window)
+                answer = await self._ask(window, failed)
             except RayActorError as e:
                 if deadline.left_s() <= 0:
                     raise TimedOut(
@@ -171,20 +218,23 @@ class Remote:
                 await asyncio.sleep(random.uniform(0, min(PAUSE_S, 0.05 * 2**deaths)))
                 deaths += 1
                 continue
+            outcome = answer.outcome
             if isinstance(outcome, Heard):
                 return outcome
-            failures += 1
+            failed += (answer.replica,)
             if (
-                failures > self.max_retries
+                len(failed) > self.max_retries
                 or isinstance(outcome, Deadly)
                 or not isinstance(outcome, ModelFailed)
             ):
                 raise outcome
 
-    async def _ask(self, window: Window) -> Outcome:
+    async def _ask(self, window: Window, avoid: tuple[str, ...]) -> Answer:
         """Raises RayActorError where the replica died."""
         try:
-            outcome: Outcome = await self.model.hear.remote(window, deadline.left_s(), request_id())
+            answer: Answer = await self.model.hear.remote(
+                window, deadline.left_s(), request_id(), tracing.traceparent(), avoid=avoid
+            )
         except BackPressureError as e:
             raise Overloaded("every model replica is busy; try again in a moment") from e
         except DeploymentUnavailableError as e:
@@ -192,9 +242,9 @@ class Remote:
         except RayActorError:
             raise
         except RayTaskError:
-            return ModelFailed("the model replica failed")
+            return Answer(ModelFailed("the model replica failed"), "")
         self.answered_at = time.monotonic()
-        return outcome
+        return answer
 
     async def ready(self) -> bool:
         """Whether a replica answered lately, or answers now: under load the question itself would queue."""

@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from math import inf
+from statistics import fmean
 from typing import TypeVar
 
 import numpy as np
 
-from whisper_serve import deadline, filters, vad
+from whisper_serve import deadline, filters, tracing, vad
 from whisper_serve.admission import Admission, Bounds, Place
 from whisper_serve.audio import decode, from_pcm
 from whisper_serve.config import Config
@@ -86,6 +87,7 @@ class Transcriber:
             no_speech_prob=config.quality.no_speech_threshold,
             low_logprob=config.quality.logprob_threshold,
         )
+        self._window_s = config.model.window_s or WINDOW_S
         self._decoders = ThreadPoolExecutor(config.server.max_decodes, "decode")
 
     def warm_up(self) -> None:
@@ -118,7 +120,7 @@ class Transcriber:
             del data
             at_once = (server.max_parallel_windows or 1) if options.use_parallel else 1
             unheard = sum(window.seconds for window in recording.windows)
-            place.hold(recording.duration, unheard, at_once * WINDOW_S)
+            place.hold(recording.duration, unheard, at_once * self._window_s)
             allowed = server.request_timeout_s + server.request_timeout_per_audio_s * recording.duration
             yield replace(recording, place=place, until=began + allowed)
 
@@ -126,7 +128,8 @@ class Transcriber:
         """Decode and cut. What is wrong with the bytes is raised here, before a byte is answered."""
         began = time.perf_counter()
         loop = asyncio.get_running_loop()
-        audio, spans = await loop.run_in_executor(self._decoders, self._cut, data, options)
+        with tracing.span("decode", bytes=len(data)):
+            audio, spans = await loop.run_in_executor(self._decoders, self._cut, data, options)
         windows = tuple(Window(audio.samples[s.start : s.end], s.start / SAMPLE_RATE, options) for s in spans)
         return Recording(windows, audio.seconds, options, time.perf_counter() - began)
 
@@ -136,23 +139,29 @@ class Transcriber:
             audio = from_pcm(data, longest)
         else:
             audio = decode(data, longest, self.config.model.supported_formats)
-        return audio, vad.windows(audio, options.vad or self.config.vad.options())
+        return audio, vad.windows(audio, options.vad or self.config.vad.options(), self._window_s)
 
     async def steps(self, recording: Recording) -> AsyncGenerator[Step, None]:
         """Hear the windows, several at once; yield what each adds, in order.
 
-        Where the language is to be detected, windows are heard one by one until
-        one holds words that are kept; the others are told what it found.
+        Where the language is to be detected, it is that of the first window with words that are kept. What
+        begins later is told; what began before, and found another language, is heard again.
         """
         waiting, running = deque(recording.windows), deque[asyncio.Task[Outcome]]()
         language, last = recording.options.language, None
         try:
             while waiting or running:
-                while waiting and len(running) < self._room(recording.options, language):
-                    attempt = self._attempt(told(waiting.popleft(), language), recording.until)
-                    running.append(asyncio.create_task(attempt))
-                outcome = await in_time(running[0], recording.until)
-                running.popleft()
+                if not (running and running[0].done()):
+                    while waiting and len(unheard(running)) < self._room(recording.options):
+                        attempt = self._attempt(told(waiting.popleft(), language), recording.until)
+                        running.append(asyncio.create_task(attempt))
+                    some = asyncio.wait(unheard(running), return_when=asyncio.FIRST_COMPLETED)
+                    await in_time(some, recording.until)
+                    continue
+                outcome = running.popleft().result()
+                if language and astray(outcome, language):
+                    again = self._attempt(told(outcome.window, language), recording.until)
+                    outcome = await in_time(again, recording.until)
                 if recording.place:
                     recording.place.heard(outcome.window.seconds)
                 step = self._step(outcome, last, recording)
@@ -163,14 +172,15 @@ class Transcriber:
             for task in running:
                 task.cancel()
 
-    def _room(self, options: Options, language: str | None) -> int:
-        return (self.config.server.max_parallel_windows or 1) if options.use_parallel and language else 1
+    def _room(self, options: Options) -> int:
+        return (self.config.server.max_parallel_windows or 1) if options.use_parallel else 1
 
     async def _attempt(self, window: Window, until: float) -> Outcome:
         began = time.perf_counter()
         deadline.end_at(until)  # in this task, and where its window goes
         try:
-            heard = await self._hear(window)
+            with tracing.span("window", start=window.start, seconds=window.seconds):
+                heard = await self._hear(window)
         except ModelFailed as e:
             where = f"{window.start:.1f} to {window.start + window.seconds:.1f} s"
             if not window.options.allow_partial:
@@ -241,6 +251,16 @@ async def in_time(work: Awaitable[T], until: float) -> T:
         ) from e
 
 
+def unheard(running: Iterable["asyncio.Task[Outcome]"]) -> list["asyncio.Task[Outcome]"]:
+    return [task for task in running if not task.done()]
+
+
+def astray(outcome: Outcome, language: str) -> bool:
+    """Whether it was heard in a language of its own."""
+    guessed = outcome.window.options.language is None
+    return guessed and outcome.heard is not None and outcome.heard.language != language
+
+
 def told(window: Window, language: str | None) -> Window:
     return replace(window, options=replace(window.options, language=language))
 
@@ -268,6 +288,8 @@ def collect(recording: Recording, steps: Iterable[Step]) -> Transcript:
             decode_s=recording.decode_s,
             queue_s=max((step.queue_s for step in steps), default=0.0),
             inference_s=sum(h.inference_s for h in heard),
+            batch_windows=fmean(h.batch_windows for h in heard) if heard else 0.0,
+            batch_s=fmean(h.batch_s for h in heard) if heard else 0.0,
         ),
         gpu_memory_gb=max((h.gpu_memory_gb for h in heard), default=0.0),
     )

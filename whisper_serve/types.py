@@ -108,6 +108,8 @@ class Heard:
     language_probability: float = 1.0
     inference_s: float = 0.0  # this window's share of its pass through the engine
     pass_s: float = 0.0  # the whole pass, in which other windows may have been heard too
+    batch_windows: int = 0  # windows in that pass, this one included
+    batch_s: float = 0.0  # seconds of audio in them
     gpu_memory_gb: float = 0.0  # in use on the replica's GPU
 
 
@@ -135,6 +137,8 @@ class Timings:
     decode_s: float = 0.0  # bytes to samples, samples to windows
     queue_s: float = 0.0  # the longest any window waited for a replica
     inference_s: float = 0.0  # in engines, summed over windows
+    batch_windows: float = 0.0  # in the pass that heard a window, mean over the recording's windows
+    batch_s: float = 0.0  # of audio in that pass, mean likewise
 
 
 @dataclass(frozen=True, slots=True)

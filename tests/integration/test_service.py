@@ -25,6 +25,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     settings = FAKE | {
         "LOGGING__FILE": str(log),
         "DEPLOYMENT__BATCH_WAIT_TIMEOUT_S": "0.2",
+        "DEPLOYMENT__MAX_RETRIES": "1",
         "SERVER__MAX_UPLOAD_MB": "1",
     }
     with started(settings) as running:
@@ -54,6 +55,8 @@ def test_requests_share_batches_and_one_that_fails_fails_alone(service: Running)
     assert [a.status_code for a in answers] == [200, 500] * 8
     batches = {int(a.json()["text"].rpartition(" ")[2].rstrip(".")) for a in answers if a.status_code == 200}
     assert max(batches) > 1
+    told = {float(a.headers["x-batch-windows"]) for a in answers if a.status_code == 200}
+    assert told == batches
 
 
 def test_a_window_that_breaks_the_engine_fails_alone(service: Running) -> None:
@@ -62,6 +65,12 @@ def test_a_window_that_breaks_the_engine_fails_alone(service: Running) -> None:
         answers = list(pool.map(lambda prompt: post(service, language="en", prompt=prompt), prompts))
     assert [a.status_code for a in answers] == [200, 500, 200, 200]
     assert "MemoryError" in answers[1].json()["error"]
+
+
+def test_a_window_that_fails_is_heard_by_another_replica(service: Running, tmp_path: Path) -> None:
+    for number in range(8):
+        answer = post(service, prompt=f"spite {tmp_path / str(number)}")
+        assert answer.status_code == 200, answer.text
 
 
 def test_an_upload_over_the_bound_is_413(service: Running) -> None:

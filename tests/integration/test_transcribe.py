@@ -33,7 +33,7 @@ async def test_a_recording_is_answered_in_the_seed_s_shape(client: httpx.AsyncCl
 async def test_what_it_took_is_in_the_headers(client: httpx.AsyncClient) -> None:
     headers = (await post(client, wav(2))).headers
     assert float(headers["x-audio-seconds"]) == 2.0
-    for name in ("x-decode-ms", "x-queue-ms", "x-inference-ms"):
+    for name in ("x-decode-ms", "x-queue-ms", "x-inference-ms", "x-batch-windows", "x-batch-seconds"):
         assert float(headers[name]) >= 0
 
 

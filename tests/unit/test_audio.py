@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from tests.speech import SHARED
+from loadtest.speech import SHARED
 from whisper_serve.audio import CHANNELS, RATES, decode, from_pcm
 from whisper_serve.containers import CONTAINERS
 from whisper_serve.errors import BadAudio, TooLarge

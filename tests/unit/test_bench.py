@@ -1,8 +1,6 @@
-"""The bench's pure parts: turns, closed loops, figures, verdicts, reports, ggml's file."""
+"""The bench's pure parts: turns, closed loops, figures, verdicts, reports."""
 
-import io
 import json
-import struct
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from whisper.model import ModelDimensions, Whisper
 
 from loadtest.bench.child import closed_loop
-from loadtest.bench.figures import Line, line_of, of, ratios
-from loadtest.bench.ggml import vocabulary, write
-from loadtest.bench.picture import draw
+from loadtest.bench.figures import line_of, of, ratios
 from loadtest.bench.plan import (
     CROWD,
     FASTER_WHISPER,
@@ -28,19 +23,18 @@ from loadtest.bench.plan import (
     candidates,
     turns,
 )
-from loadtest.bench.report import Report, as_json, as_markdown
+from loadtest.bench.report import as_json, as_markdown
 from loadtest.bench.running import Measured, changed
 from loadtest.bench.samples import Start, Take, Work
 from loadtest.bench.verdicts import verdicts
 from loadtest.bench.workloads import MIX, ONE_LONG, QUICK, SHORT, stitched, work
 from loadtest.clips import Clip
 from loadtest.errors import CannotRun
-from loadtest.machine import Machine
+from tests.bench_report import LINE, compared, report
 
 WAY = Start(FASTER_WHISPER, workers=1, threads=2)
 FIELD = Field(PEERS, {"deployment": {"num_replicas": 2}}, WAY, WAY, 2, "weights")
 CLIPS = tuple(Clip(f"/clips/{n}.flac", f"words of clip {n}", 1.0 + n) for n in range(10))
-LINE = Line(SERVICE, SHORT, CROWD, 1, 32, 10.0, 75.0, 0.5, 1.5, 5, 100, 0.03, 1200.0, 0.01)
 
 
 def test_every_other_round_runs_backwards() -> None:
@@ -148,11 +142,6 @@ def test_ratios_are_taken_round_by_round() -> None:
     assert found == [5.0, 15.0]
 
 
-def compared() -> list[Line]:
-    """The service, and faster-whisper at a quarter of its rate."""
-    return [LINE, replace(LINE, peer=FASTER_WHISPER, requests_per_s=2.5, audio_per_s=18.75, p50_s=2.0)]
-
-
 def test_a_comparison_is_judged_by_the_median_of_its_rounds() -> None:
     lines = [replace(line, round=n) for n in (1, 2, 3) for line in compared()]
     (row,) = [row for row in verdicts(lines, 2, True) if row.least == 4.0]
@@ -176,25 +165,6 @@ def test_words_are_not_judged_by_few_clips_and_scaling_only_from_one_replica_to_
     assert [row.ok for row in verdicts(lines, 4, False)] == [None, None]
 
 
-def report() -> Report:
-    lines = tuple(compared())
-    return Report(
-        taken="2026-01-01T00:00:00+00:00",
-        commit="abc1234",
-        command="python -m loadtest.bench",
-        machine=Machine("CPU", 2, 8, ""),
-        config={"model": {"size": "base"}},
-        environment={},
-        versions={"ray": "2"},
-        recordings={SHORT: "32 recordings"},
-        tried=(),
-        left_out={"whisper.cpp": "not there"},
-        seconds=60.0,
-        lines=lines,
-        rows=tuple(verdicts(lines, 2, True)),
-    )
-
-
 def test_the_markdown_tells_the_verdicts_the_figures_and_who_was_left_out() -> None:
     text = as_markdown(report())
     assert "4.00 times | at least 4.00 times | ok" in text
@@ -204,15 +174,8 @@ def test_the_markdown_tells_the_verdicts_the_figures_and_who_was_left_out() -> N
     assert len(widths) == 1
 
 
-def test_the_plot_is_a_png(tmp_path: Path) -> None:
-    draw(report(), tmp_path / "bench.png")
-    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_report_without_lines_can_still_be_written(tmp_path: Path) -> None:
-    empty = replace(report(), lines=(), rows=())
-    assert "# Bench" in as_markdown(empty)
-    draw(empty, tmp_path / "bench.png")
+def test_a_report_without_lines_can_still_be_written() -> None:
+    assert "# Bench" in as_markdown(replace(report(), lines=(), rows=()))
 
 
 def test_the_json_holds_every_line_and_verdict() -> None:
@@ -227,29 +190,3 @@ def test_an_override_leaves_the_rest_of_its_section() -> None:
         "deployment": {"num_replicas": 1, "cpu_per_replica": 0.5},
         "model": {"size": "base"},
     }
-
-
-def test_whisper_cpps_file_has_a_header_filters_all_words_and_all_tensors() -> None:
-    dims = ModelDimensions(80, 10, 8, 2, 1, 51865, 6, 8, 2, 1)
-    model, file = Whisper(dims), io.BytesIO()
-    write(model, file)
-    file.seek(0)
-
-    def numbers(amount: int) -> tuple[int, ...]:
-        return struct.unpack(f"<{amount}i", file.read(4 * amount))
-
-    assert numbers(12) == (0x67676D6C, 51865, 10, 8, 2, 1, 6, 8, 2, 1, 80, 1)
-    assert numbers(2) == (80, 201)
-    file.seek(80 * 201 * 4, io.SEEK_CUR)
-    words = [file.read(*numbers(1)) for _ in range(*numbers(1))]
-    assert words == vocabulary(multilingual=True)
-    assert len(words) == 50257
-    tensors = {}
-    while header := file.read(12):
-        n_dims, length, half = struct.unpack("<3i", header)
-        shape, name = numbers(n_dims)[::-1], file.read(length).decode()
-        tensors[name] = shape
-        file.seek(int(np.prod(shape)) * (2 if half else 4), io.SEEK_CUR)
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    expected |= {f"encoder.conv{n}.bias": (8, 1) for n in (1, 2)}
-    assert tensors == expected

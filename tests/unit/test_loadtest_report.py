@@ -9,12 +9,23 @@ import numpy as np
 import pytest
 
 from loadtest.compare import comparison
-from loadtest.machine import Machine, Setting, configured
+from loadtest.origin import Machine, Origin, configured
 from loadtest.page import as_html
 from loadtest.plot import doubling, linear
-from loadtest.report import Line, Report, against, as_json, last_like, line_of, load, percentile, report_of
+from loadtest.report import (
+    Line,
+    Report,
+    Setting,
+    against,
+    as_json,
+    last_like,
+    line_of,
+    load,
+    percentile,
+    report_of,
+)
 from loadtest.samples import Ledger, Outcome, Run, Sample, Window
-from loadtest.table import as_markdown, cells
+from loadtest.table import as_markdown, tables
 
 WINDOW = Window("4", 4, 10.0, 20.0, client_cpu=0.1)
 NOW = "2026-01-02T03:04:05+00:00"
@@ -24,7 +35,8 @@ def sample(
     started: float, latency_s: float, outcome: Outcome = "ok", told_to_wait_s: float | None = None
 ) -> Sample:
     detail = "" if outcome in ("ok", "refused") else f"{outcome} <b>&"
-    return Sample(started, latency_s, outcome, "a.flac", 5.0, detail, told_to_wait_s, queue_s=latency_s / 2)
+    told = {"queue_s": latency_s / 2, "batch_windows": 4.0, "batch_s": 20.0}
+    return Sample(started, latency_s, outcome, "a.flac", 5.0, detail, told_to_wait_s, **told)
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 101, 1000])
@@ -51,7 +63,7 @@ def test_refusals_are_apart_from_errors_and_their_waits_are_told() -> None:
     samples = [sample(11.0, 1.0), sample(12.0, 0.1, "refused", 4.0), sample(13.0, 0.1, "refused", 8.0)]
     samples += [sample(14.0, 9.0, "error"), sample(15.0, 9.0, "wrong"), sample(16.0, 1.0)]
     line = line_of(WINDOW, samples)
-    assert (line.refused, line.told_to_wait_s) == (2, 6.0)
+    assert (line.refused, line.refused_after_s, line.told_to_wait_s) == (2, 0.1, 6.0)
     assert (line.errors, line.wrong, line.error_rate) == (1, 1, 0.5)
     assert (line.avg_s, line.queue_s) == (1.0, 0.5)
 
@@ -59,6 +71,27 @@ def test_refusals_are_apart_from_errors_and_their_waits_are_told() -> None:
 def test_a_window_without_a_right_answer_has_no_latency_rather_than_zero() -> None:
     line = line_of(WINDOW, [sample(11.0, 1.0, "error")])
     assert (line.avg_s, line.p95_s, line.error_rate) == (None, None, 1.0)
+
+
+def test_a_pass_counts_once_however_many_windows_tell_of_it() -> None:
+    alone = [replace(sample(11.0, 1.0), batch_windows=1.0, batch_s=5.0)] * 3
+    line = line_of(WINDOW, [*alone, *([sample(12.0, 1.0)] * 4)])
+    assert (line.batch_windows, line.batch_most, line.batch_s) == pytest.approx((7 / 4, 4, 35 / 4))
+
+
+def test_a_service_that_does_not_tell_its_batches_has_none() -> None:
+    line = line_of(WINDOW, [replace(sample(11.0, 1.0), batch_windows=None)])
+    assert (line.batch_windows, line.batch_most, line.batch_s) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "lag_s", "doubted"), [(0.5, 0.05, False), (0.9, 0.05, True), (0.5, 0.2, True)]
+)
+def test_a_client_that_was_too_busy_to_measure_is_named(cpu: float, lag_s: float, doubted: bool) -> None:
+    line = line_of(replace(WINDOW, client_cpu=cpu, client_lag_s=lag_s), [sample(11.0, 1.0)])
+    judged = replace(report(), lines=(line,))
+    assert bool(judged.doubts) == doubted
+    assert ("client's own: at 4 it used" in as_markdown(judged)) == doubted
 
 
 def test_requests_without_an_answer_are_seen_until_they_are_closed() -> None:
@@ -77,8 +110,13 @@ def report(taken: str = NOW, slower: float = 1.0, model: str = "tiny.en", count:
     ]
     samples.append(sample(windows[0].start, 1.0, "wrong"))
     run = Run(windows, tuple(samples), rest_s=0.2, left_out=("hard.flac",))
-    setting = Setting("transcribe", "ladder", "mixed", "0a1b2c3d", {"model": {"size": model}}, {})
-    return report_of(run, taken, "abc1234", "python -m loadtest", Machine("A CPU", 2, 24, ""), setting)
+    setting = Setting("transcribe", "ladder", "mixed", "0a1b2c3d")
+    return report_of(run, origin(taken), setting, model)
+
+
+def origin(taken: str = NOW, **environment: str) -> Origin:
+    made = ("abc1234", "python -m loadtest", Machine("A CPU", 2, 24, ""))
+    return Origin(taken, *made, {"model": {"size": "tiny"}}, environment)
 
 
 def test_a_report_read_back_is_the_report_that_was_written(tmp_path: Path) -> None:
@@ -101,7 +139,7 @@ def test_the_first_report_has_no_change(tmp_path: Path) -> None:
 
 
 def test_the_table_starts_with_the_columns_it_is_known_by() -> None:
-    head, first, *_ = cells(report())
+    head, first, *_ = next(iter(tables(report()).values()))
     assert head[:5] == ["Concurrency", "Avg latency (s)", "P95 (s)", "Error rate", "% change"]
     assert first[0] == "4"
     assert first[3] == f"{1 / 41:.1%}"
@@ -111,8 +149,8 @@ def test_the_table_starts_with_the_columns_it_is_known_by() -> None:
 def test_markdown_has_a_row_for_every_load_and_says_with_what_it_was_made() -> None:
     text = as_markdown(report())
     rows = [line for line in text.splitlines() if line.startswith("| ")]
-    assert len(rows) == 2 + 3
-    assert len({row.count("|") for row in rows}) == 1
+    assert len(rows) == 2 * (2 + 3)
+    assert len({row.count("|") for row in rows}) == 2
     for fact in ("tiny.en", "A CPU, 2 cores, 24 GiB", "abc1234", "hard.flac", "0.20 s a request"):
         assert fact in text
 
@@ -143,10 +181,10 @@ def page() -> Tags:
     return tags
 
 
-def test_the_page_is_well_formed_and_has_a_table_and_five_places_for_plots(page: Tags) -> None:
+def test_the_page_is_well_formed_and_has_two_tables_and_eight_plots(page: Tags) -> None:
     assert page.open == []
-    assert page.seen.count("tr") == 4
-    assert page.seen.count("svg") == 5
+    assert page.seen.count("tr") == 2 * 4
+    assert page.seen.count("svg") == 8
 
 
 def test_the_page_needs_nothing_from_elsewhere(page: Tags) -> None:
@@ -162,7 +200,7 @@ def test_what_a_service_said_cannot_become_markup() -> None:
 
 def test_a_report_of_failures_alone_still_renders() -> None:
     run = Run((WINDOW,), (sample(11.0, 1.0, "error"),), 0.1, ())
-    broken = report_of(run, NOW, "abc", "", report().machine, report().setting)
+    broken = report_of(run, origin(), report().setting, "base")
     assert "nothing was measured" in as_html(broken)
     assert broken.failed == 1
     assert "100.0%" in as_markdown(broken)
@@ -201,10 +239,12 @@ def test_secrets_and_the_port_stay_out_of_a_report(tmp_path: Path) -> None:
     config, over = configured(file, environ)
     assert "s3cret" not in f"{config}{over}"
     assert set(over) == {"WHISPER_SERVE__SECURITY__API_KEYS", "WHISPER_SERVE__MODEL__SIZE"}
-    assert Setting("", "", "", "", {"model": {"size": "tiny"}}, over).model == "base"
+    assert (origin().model, origin(**over).model) == ("tiny", "base")
 
 
 def test_every_column_can_be_shown_for_a_line_without_answers() -> None:
     line: Line = line_of(WINDOW, [])
     assert replace(report(), lines=(line,)).failed == 0
-    assert cells(replace(report(), lines=(line,)))[1][1] == "-"
+    seen, told = tables(replace(report(), lines=(line,))).values()
+    assert seen[1][1] == "-"
+    assert told[0] == ["Concurrency", "Client CPU", "Client lag (s)"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from loadtest.errors import CannotRun
-from loadtest.machine import Machine
+from loadtest.origin import Machine, Origin
 from loadtest.quality import english, invented, languages, times
 from loadtest.quality.answer import Answer
 from loadtest.quality.corpus import LONG, NONSPEECH, Recording, load_recordings
@@ -158,8 +158,8 @@ def test_without_recordings_nothing_is_measured(tmp_path: Path) -> None:
 
 def test_a_report_names_what_it_missed_in_every_form() -> None:
     rows = (Row("WER", 0.061, "%", most=0.056, note="61 of 1000 words", digits=2), Row("memory", 300, "MB"))
-    machine = Machine("CPU", 2, 8, "")
-    report = Report("2026-01-01", "abc", "python -m loadtest.quality", machine, {}, {}, ("a",), 60.0, rows)
+    made = Origin("2026-01-01", "abc", "python -m loadtest.quality", Machine("CPU", 2, 8, ""), {}, {})
+    report = Report(made, ("a",), 60.0, rows)
     assert "| WER | 6.10 % | at most 5.60 % | MISSED | 61 of 1000 words |" in as_markdown(report)
     assert "- Bounds missed: WER" in as_markdown(report)
     assert as_text(rows).splitlines()[2].split() == ["memory", "300", "MB"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.speech import shared
+from loadtest.speech import shared
 from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Audio, Samples, VadOptions
 from whisper_serve.vad import (
     FRAME,
@@ -17,7 +17,6 @@ from whisper_serve.vad import (
     Span,
     Turns,
     cut,
-    energy,
     everything,
     score,
     speech,
@@ -176,12 +175,6 @@ def test_live_audio_hears_of_speech_as_soon_as_its_pause_has_lasted() -> None:
 def test_every_frame_is_scored_and_the_last_one_filled_up() -> None:
     assert score(voice(1), everything).shape == (32,)
     assert score(silence(0), everything).shape == (0,)
-
-
-def test_energy_takes_low_loud_sounds_for_speech_and_no_others() -> None:
-    assert score(voice(1), energy)[1:-1].all()
-    assert not score(voice(1, level=0.005), energy).any()
-    assert not score(hiss(1, level=0.1), energy).any()
 
 
 def test_silero_scores_the_same_however_the_recording_is_divided() -> None:

@@ -15,6 +15,8 @@ from whisper_serve.api.keys import KeyRing
 from whisper_serve.api.passage import Passage
 from whisper_serve.errors import TranscriptionError
 
+DIALECTS = (transcribe, openai, asr, ops)
+
 
 class Api(FastAPI):
     def openapi(self) -> dict[str, Any]:
@@ -58,11 +60,12 @@ def create_api(service: Service, behind_proxy: bool = False) -> FastAPI:
         api.add_middleware(
             CORSMiddleware, allow_origins=security.cors_origins, allow_methods=["*"], allow_headers=["*"]
         )
-    api.add_middleware(Passage, answers_id=not behind_proxy)
+    endpoints = frozenset(route.path for dialect in DIALECTS for route in dialect.router.routes)
+    api.add_middleware(Passage, endpoints, answers_id=not behind_proxy)
     api.add_exception_handler(TranscriptionError, errors.failed)
     api.add_exception_handler(RequestValidationError, errors.malformed)
     api.add_exception_handler(HTTPException, errors.refused)
     api.add_exception_handler(Exception, errors.broken)
-    for dialect in (transcribe, openai, asr, ops):
+    for dialect in DIALECTS:
         api.include_router(dialect.router)
     return api

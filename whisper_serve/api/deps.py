@@ -16,6 +16,7 @@ class Service:
     config: Config
     transcriber: Transcriber
     ready: Callable[[], Awaitable[bool]]  # whether a model replica answers
+    metrics: Callable[[], Awaitable[str]] | None = None  # the cluster's figures as Prometheus reads them
 
 
 def get_service(connection: HTTPConnection) -> Service:

@@ -1,20 +1,48 @@
-"""What a transcription took: as headers for its caller, as fields of its line in the log."""
+"""What a transcription took: as headers for its caller, as fields of its line in the log, as metrics."""
+
+import time
 
 from fastapi import Request
 
+from whisper_serve.metrics import (
+    AUDIO,
+    DECODE_TIME,
+    DROPPED,
+    INFERENCE_TIME,
+    QUEUE_TIME,
+    REAL_TIME_FACTOR,
+    record,
+)
 from whisper_serve.types import Transcript
 
 
 def measured(request: Request, transcript: Transcript) -> dict[str, str]:
-    """Note the figures for the log; return them as headers."""
+    """Note the figures for the log and the metrics; return them as headers."""
     took = transcript.timings
     figures = {
         "audio_seconds": f"{transcript.duration:.3f}",
         "decode_ms": f"{took.decode_s * 1000:.1f}",
         "queue_ms": f"{took.queue_s * 1000:.1f}",
         "inference_ms": f"{took.inference_s * 1000:.1f}",
+        "batch_windows": f"{took.batch_windows:g}",
+        "batch_seconds": f"{took.batch_s:.1f}",
     }
-    request.state.log = {name: float(value) for name, value in figures.items()} | {
-        "windows": transcript.windows
-    }
+    fields: dict[str, float | str] = {name: float(value) for name, value in figures.items()}
+    fields["windows"] = transcript.windows
+    if request.app.state.service.config.logging.transcripts:
+        fields["text"] = transcript.text
+    request.state.log = fields
+    count(request, transcript)
     return {f"x-{name.replace('_', '-')}": value for name, value in figures.items()}
+
+
+def count(request: Request, transcript: Transcript) -> None:
+    took, endpoint = transcript.timings, request.scope["route"].path
+    seconds = time.perf_counter() - request.state.began
+    record(AUDIO, transcript.duration, endpoint=endpoint)
+    record(REAL_TIME_FACTOR, seconds / transcript.duration, endpoint=endpoint)
+    record(DECODE_TIME, took.decode_s)
+    record(QUEUE_TIME, took.queue_s)
+    record(INFERENCE_TIME, took.inference_s)
+    for dropped in transcript.dropped:
+        record(DROPPED, reason=dropped.reason)

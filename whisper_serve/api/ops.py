@@ -2,13 +2,14 @@
 
 from typing import Literal, get_args
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, HTTPException, Response
 from pydantic import BaseModel, Field
 
 from whisper_serve.api.deps import ServiceDep
 from whisper_serve.containers import ANY, CONTAINERS
 from whisper_serve.formats import FORMATS
 from whisper_serve.languages import LANGUAGES
+from whisper_serve.scrape import CONTENT_TYPE
 from whisper_serve.types import Task
 
 router = APIRouter(tags=["operations"])
@@ -84,3 +85,25 @@ async def capabilities(service: ServiceDep) -> Capabilities:
         streaming=STREAMS,
         limits=Limits(max_upload_mb=server.max_upload_mb, max_audio_s=server.max_audio_s),
     )
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+            "description": "Prometheus's text format",
+        },
+        404: {"description": "server.metrics is false"},
+    },
+)
+async def metrics(service: ServiceDep) -> Response:
+    """What the ingress and every model replica of the cluster count, gathered from all its nodes.
+
+    The figures are some seconds old. A node that does not answer is left out,
+    and ray_whisper_serve_node_up says which.
+    """
+    if service.metrics is None:
+        raise HTTPException(404, "no metrics are kept: server.metrics is false")
+    return Response(await service.metrics(), media_type=CONTENT_TYPE)

@@ -1,4 +1,4 @@
-"""What every request passes through: an id, a line in the log, and headers for browsers.
+"""What every request passes through: an id, a line in the log, a span, counters, and headers for browsers.
 
 Plain ASGI, so that streams and uploads pass without being gathered.
 """
@@ -8,26 +8,32 @@ import time
 import uuid
 from logging import getLogger
 
+from opentelemetry.trace import Span, SpanKind, StatusCode
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from whisper_serve import logger
+from whisper_serve import logger, tracing
+from whisper_serve.metrics import REFUSED, REQUEST_TIME, REQUESTS, record
 
-log = getLogger(logger.NAME)
+log = getLogger(logger.ACCESS)
 
 SAFE = {  # transcripts are no pages: never to be guessed at, framed, or told of
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
 }
+REFUSALS = (401, 413, 429)
 GOOD_ID = re.compile(r"[\w.:=+/-]{1,128}", re.ASCII)
 
 
 class Passage:
-    """answers_id: put x-request-id on answers; Ray Serve's proxy does so itself."""
+    """endpoints: paths by which requests are told apart. answers_id: put x-request-id on answers; Ray Serve's
+    proxy does so itself.
+    """
 
-    def __init__(self, app: ASGIApp, answers_id: bool) -> None:
+    def __init__(self, app: ASGIApp, endpoints: frozenset[str], answers_id: bool) -> None:
         self.app = app
+        self.endpoints = endpoints
         self.answers_id = answers_id
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,21 +55,39 @@ class Passage:
                     headers["x-request-id"] = id
             await send(message)
 
-        with logger.request(id):
+        with logger.request(id), tracing.span(scope["method"], SpanKind.SERVER, Headers(scope=scope)) as span:
             try:
                 await self.app(scope, receive, sending)
             finally:  # status 0: the caller left before an answer
-                log.info(
-                    "%s %s %d",
-                    scope["method"],
-                    scope["path"],
-                    status,
-                    extra={
-                        "seconds": round(time.perf_counter() - state["began"], 3),
-                        "caller": state.get("caller", ""),
-                        **state.get("log", {}),
-                    },
-                )
+                tell(scope, self._endpoint(scope), status, span)
+
+    def _endpoint(self, scope: Scope) -> str:
+        """The route asked for, also where it was refused before it was looked for; "other" for what is none."""
+        path = scope["path"]
+        return str(scope["route"].path) if "route" in scope else path if path in self.endpoints else "other"
+
+
+def tell(scope: Scope, endpoint: str, status: int, span: Span) -> None:
+    """The log, the counters and the trace, of a request that ends."""
+    state = scope["state"]
+    seconds = time.perf_counter() - state["began"]
+    record(REQUESTS, endpoint=endpoint, status=str(status))
+    record(REQUEST_TIME, seconds, endpoint=endpoint)
+    if status in REFUSALS:
+        record(REFUSED, endpoint=endpoint, status=str(status))
+    span.update_name(f"{scope['method']} {endpoint}")
+    span.set_attributes(
+        {
+            "http.request.method": scope["method"],
+            "http.route": endpoint,
+            "http.response.status_code": status,
+            "request_id": state["request_id"],
+        }
+    )
+    if status >= 500:
+        span.set_status(StatusCode.ERROR)
+    fields = {"seconds": round(seconds, 3), "caller": state.get("caller", ""), **state.get("log", {})}
+    log.info("%s %s %d", scope["method"], scope["path"], status, extra=fields)
 
 
 def request_id(headers: Headers) -> str:

@@ -137,12 +137,8 @@ class CTranslate2Engine:
 
     def encode_one(self, mel: torch.Tensor) -> NDArray[np.float32]:
         """Shape (1, mels, frames) in, (frames / 2, width of the model) out."""
-        if self.openvino:
-            features = self.openvino(mel.numpy())
-        else:
-            features = np.array(self.model.encode(as_view(mel)))
-        alone: NDArray[np.float32] = features[0]
-        return alone
+        encoded = self.openvino(mel.numpy()) if self.openvino else np.array(self.model.encode(as_view(mel)))
+        return encoded.reshape(encoded.shape[1:])
 
     def generate(self, encoded: Encoded, said: Sequence[Sequence[int]] = ()) -> list[Answer]:
         """Decode with timestamps; or, where something was `said` already, what follows it without."""

@@ -17,6 +17,7 @@ from whisper_serve.engines import Outcome
 from whisper_serve.engines.segments import Answer, Decoded, as_segments, shift
 from whisper_serve.engines.vocabulary import LONGEST_ANSWER, TIMESTAMP_S, Vocabulary
 from whisper_serve.errors import BadAudio, BadRequest, ModelFailed, TranscriptionError
+from whisper_serve.metrics import CONTEXT, GUARD_RERUNS, record
 from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Heard, Options, Samples, Segment, Window
 
 FRAMES_PER_SECOND = 100  # of mel
@@ -24,7 +25,7 @@ FULL_FRAMES = round(WINDOW_S * FRAMES_PER_SECOND)  # the context Whisper was tra
 ADAPTIVE_MARGIN_S = 3.0  # silence after the speech, so that the model sees it end
 SHORTEST_CONTEXT_S = 8.0  # below, the model is misled so often that hearing again costs more than it saves
 TOKENS_PER_SECOND, SPARE_TOKENS = 8, 16  # more than most speech needs; a pass that fills them is misled
-LIKE = 1.25  # stretches share a pass up to this ratio of lengths: the shorter pay for the longest
+LIKE = 2.0  # stretches share a pass up to this ratio of lengths: the shorter pay for the longest
 REST_S = 1.0  # a shorter rest of a window is not heard again
 CUT_OFF_S = 0.5  # speech that begins closer to the end is left out
 SPEECH_LOGPROB, SURE_LOGPROB, NO_SPEECH = -1.0, -0.5, 0.6  # below, or above, what was heard is hardly speech
@@ -125,6 +126,8 @@ class Hearing:
 
     def attempt(self, batch: list[Stretch]) -> list[Decoded | ModelFailed]:
         """Listen to all at once; if that breaks, to one by one, to learn whose fault it is."""
+        for stretch in batch:
+            record(CONTEXT, stretch.frames / FRAMES_PER_SECOND)
         try:
             return [*self.listen(batch)]
         except (RuntimeError, ValueError) as e:  # what ctranslate2 and torch raise
@@ -142,6 +145,7 @@ class Hearing:
         ran_out = speech and len(decoded.answer.tokens) >= heard.max_tokens
         segments, upto = as_segments(decoded, heard.seconds, heard.options.temperature, tokenizer, ran_out)
         if heard.frames < FULL_FRAMES and misled(segments, decoded, heard):
+            record(GUARD_RERUNS)
             return replace(heard, frames=FULL_FRAMES, max_tokens=LONGEST_ANSWER)
         if not progress.language:
             progress.language, progress.probability = decoded.language, decoded.language_probability

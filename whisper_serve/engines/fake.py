@@ -1,7 +1,8 @@
 """An engine that hears how long its windows are: for tests of everything but the model.
 
 A prompt steers it: "explode" fails the window, "crash" the whole batch, "die" the process,
-"slow N" takes N seconds over it, "slow N PATH" makes the file PATH first.
+"slow N" takes N seconds over it, "slow N PATH" makes the file PATH first; "misled" hears it
+twice, "say TEXT" hears TEXT; "spite PATH" fails wherever the file PATH names this process, or nobody yet.
 """
 
 import os
@@ -12,15 +13,20 @@ from pathlib import Path
 
 from whisper_serve.engines import EngineSettings, Outcome
 from whisper_serve.errors import ModelFailed
+from whisper_serve.metrics import CONTEXT, GUARD_RERUNS, record
 from whisper_serve.types import Heard, Segment, Window, Word
 
 
 class FakeEngine:
     def __init__(self, settings: EngineSettings) -> None:
         self.workers = 1
+        self.largest_batch = 64
 
     def transcribe(self, windows: Sequence[Window]) -> list[Outcome]:
         for window in windows:
+            record(CONTEXT, window.seconds)
+            if window.options.prompt == "misled":
+                record(GUARD_RERUNS)
             if window.options.prompt == "crash":
                 raise MemoryError("asked to crash")
             if window.options.prompt == "die":
@@ -39,10 +45,20 @@ class FakeEngine:
 def hear(window: Window, batch: int) -> Outcome:
     if window.options.prompt == "explode":
         return ModelFailed("asked to explode")
+    if window.options.prompt.startswith("spite ") and is_ours(Path(window.options.prompt.split(" ")[1])):
+        return ModelFailed("asked to fail here")
     seconds = window.seconds
     said = f" {seconds:.1f} seconds at {window.start:.1f}, batch of {batch}."
+    if window.options.prompt.startswith("say "):
+        said = window.options.prompt.removeprefix("say")
     words = said.split(" ")[1:]
     step = seconds / len(words)
     timed = tuple(Word(i * step, (i + 1) * step, f" {w}", 1.0) for i, w in enumerate(words))
     segment = Segment(0.0, seconds, said, words=timed if window.options.word_timestamps else ())
     return Heard((segment,), window.options.language or "en")
+
+
+def is_ours(path: Path) -> bool:
+    if not path.exists():
+        path.write_text(str(os.getpid()))
+    return path.read_text() == str(os.getpid())

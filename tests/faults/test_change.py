@@ -1,0 +1,82 @@
+"""The configuration of a running service changed under load: every accepted request is answered rightly."""
+
+import json
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.test_deaths import load
+from tests.service import Running, started, wait_until
+
+FAKE: dict[str, dict[str, Any]] = {
+    "model": {"engine": "fake"},
+    "vad": {"method": "off"},
+    "quality": {"filters": []},
+    "server": {"dedicated_cpu": False, "num_ingress": 2, "max_upload_mb": 50},
+    "deployment": {"num_replicas": 2},
+}
+
+
+def write(file: Path, **deployment: object) -> None:
+    config = {**FAKE, "deployment": {**FAKE["deployment"], **deployment}}
+    file.write_text(json.dumps(config), encoding="utf-8")
+
+
+def told(service: Running, words: str) -> int:
+    return len(re.findall(words, service.output))
+
+
+def change(service: Running) -> None:
+    before = told(service, "the configuration (is changed|stays)")
+    service.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: told(service, "the configuration (is changed|stays)") > before, 120)
+
+
+def limits(service: Running) -> dict[str, float]:
+    with service.client() as client:
+        told: dict[str, float] = client.get("/capabilities").json()["limits"]
+    return told
+
+
+def test_a_config_changed_under_load_loses_no_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "config.json"
+    write(file)
+    command = (sys.executable, "main.py", "--config", str(file))
+    with started({}, *command) as service:
+        service.wait_until_ready()
+        with load(service, 0) as running:
+            for number in range(3):
+                running.wait_for_more(30)
+                write(
+                    file,
+                    num_replicas=2 + number % 2,
+                    max_retries=3 + number,
+                    batch_wait_timeout_s=0.01 * number,
+                )
+                change(service)
+            running.wait_for_more(30)
+            counts = running.counts()
+        with capsys.disabled():
+            print(
+                f"\nconfig changed 3 times: { ({k: v for k, v in counts.items() if k != 'lost'}) }, lost {len(counts['lost'])}"
+            )
+        assert counts["lost"] == []
+        assert told(service, "is changed") == 3
+
+
+def test_a_config_that_cannot_be_is_refused_in_a_sentence_and_the_service_goes_on(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    write(file)
+    command = (sys.executable, "main.py", "--config", str(file))
+    with started({}, *command) as service:
+        service.wait_until_ready()
+        file.write_text('{"deployment": {"num_replicas": -1}}', encoding="utf-8")
+        change(service)
+        assert "the configuration stays as it was: deployment.num_replicas" in service.output
+        assert limits(service)["max_upload_mb"] == 50

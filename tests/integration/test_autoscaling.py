@@ -1,0 +1,93 @@
+"""Replicas come with the audio that waits, and go when it is quiet; nobody is refused or lost for it."""
+
+import inspect
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ray.serve._private.common import DeploymentID, ReplicaID
+from ray.serve.config import AutoscalingContext
+
+from tests.conftest import wav
+from tests.faults.test_deaths import MODEL, Load, named
+from tests.integration.test_service import FAKE
+from tests.service import Running, started, wait_until
+from whisper_serve.autoscaling import IN_HAND, ByAudio
+
+QUICK = {
+    "max_replicas": 3,
+    "target_audio_s": 4,
+    "look_back_period_s": 2,
+    "upscale_delay_s": 0,
+    "downscale_delay_s": 2,
+}
+
+
+def settings(fewest: int) -> dict[str, str]:
+    scaling = json.dumps(QUICK | {"min_replicas": fewest})
+    return FAKE | {"DEPLOYMENT__AUTOSCALING": scaling, "DEPLOYMENT__CPU_PER_REPLICA": "0.1"}
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replicas and ingresses tell the controller each second, not every ten."""
+    for who in ("REPLICA", "HANDLE"):
+        monkeypatch.setenv(f"RAY_SERVE_{who}_AUTOSCALING_METRIC_PUSH_INTERVAL_S", "1")
+
+
+@pytest.fixture
+def quiet_caller() -> Iterator[list[Load]]:
+    loads: list[Load] = []
+    yield loads
+    for load in loads:
+        load.process.kill()
+        load.process.wait()
+
+
+def test_replicas_come_under_load_and_go_when_it_is_quiet_and_nothing_fails(quiet_caller: list[Load]) -> None:
+    with started(settings(1)) as service:
+        service.wait_until_ready()
+        assert models(service) == 1
+        quiet_caller.append(Load(service.url, 1, 0))  # it stays while replicas come and go
+        crowd = Load(service.url, 12, 0)
+        quiet_caller.append(crowd)
+        wait_until(lambda: models(service) == QUICK["max_replicas"], 60)
+        crowd.wait_for_more(50)
+        counts = crowd.counts()
+        wait_until(lambda: models(service) == 1, 60)
+        quiet_caller[0].wait_for_more(5)
+        assert [*counts["lost"], *quiet_caller[0].counts()["lost"]] == []
+        assert counts["refused"] == 0
+
+
+def test_with_none_while_nobody_asks_the_first_caller_is_answered_after_a_start() -> None:
+    with started(settings(0)) as service, service.client() as client:
+        service.wait_until_ready()
+        assert models(service) == 0
+        assert client.get("/readyz").status_code == 200
+        answer = client.post("/transcribe", files={"audio_file": ("a.wav", wav(2))}, data={"language": "en"})
+        assert answer.json()["text"].startswith("2.0 seconds")
+        wait_until(lambda: models(service) == 0, 60)
+
+
+def models(service: Running) -> int:
+    return len(named(service, MODEL))
+
+
+@pytest.mark.parametrize(
+    ("in_hand_s", "windows", "outside", "replicas"),
+    [([], 0, 0, 0), ([0.0], 0, 0, 0), ([30.0, 30.0], 8, 0, 6), ([20.0], 8, 4, 4)],
+)
+def test_there_is_a_replica_for_every_so_many_seconds_in_hand(
+    in_hand_s: list[float], windows: float, outside: float, replicas: float
+) -> None:
+    model = DeploymentID("Model", "default")
+    told = {ReplicaID(f"{number}", model): seconds for number, seconds in enumerate(in_hand_s)}
+    fields: dict[str, Any] = dict.fromkeys(inspect.signature(AutoscalingContext).parameters)
+    fields |= {
+        "aggregated_metrics": {IN_HAND: told},
+        "total_num_requests": windows,
+        "total_queued_requests": outside,
+    }
+    assert ByAudio(10.0)(AutoscalingContext(**fields)) == (replicas, {})

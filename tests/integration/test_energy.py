@@ -1,0 +1,22 @@
+"""Speech told by loudness; not among the unit tests, because librosa takes seconds to load."""
+
+import numpy as np
+
+from whisper_serve.types import SAMPLE_RATE, Samples
+from whisper_serve.vad import energy, score
+
+
+def tone(level: float) -> Samples:
+    """A second of a low tone."""
+    samples: Samples = (level * np.sin(np.arange(SAMPLE_RATE) / 10)).astype(np.float32)
+    return samples
+
+
+def hiss(level: float) -> Samples:
+    return np.random.default_rng(0).normal(0, level, SAMPLE_RATE).astype(np.float32)
+
+
+def test_low_loud_sounds_are_taken_for_speech_and_no_others() -> None:
+    assert score(tone(0.3), energy)[1:-1].all()
+    assert not score(tone(0.005), energy).any()
+    assert not score(hiss(0.1), energy).any()

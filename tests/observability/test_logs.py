@@ -1,0 +1,60 @@
+"""The log files of a running service: ingress and replicas write the same ones, and no words."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import wav
+from tests.service import FAKE, Running, started, wait_until
+
+FILES = ("file", "access_file", "error_file")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("logs")
+
+
+@pytest.fixture(scope="module")
+def service(folder: Path) -> Iterator[Running]:
+    files = {f"LOGGING__{name.upper()}": str(folder / name) for name in FILES}
+    with started(FAKE | files | {"LOGGING__LEVEL": "DEBUG"}) as running:
+        yield running.wait_until_ready()
+
+
+def post(service: Running, **fields: str) -> httpx.Response:
+    with service.client() as client:
+        return client.post("/transcribe", files={"audio_file": ("a.wav", wav(2))}, data=fields)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_request_is_followed_from_the_ingress_into_the_replica(service: Running, folder: Path) -> None:
+    id = post(service, prompt="crash").headers["x-request-id"]
+    wait_until(lambda: any(line["request_id"] == id for line in lines(folder / "access_file")))
+    (access,) = [line for line in lines(folder / "access_file") if line["request_id"] == id]
+    assert access["message"] == "POST /transcribe 500"
+    in_replica = [line for line in lines(folder / "error_file") if line["request_id"] == id]
+    assert {line["message"] for line in in_replica} == {"the engine failed on 1 windows"}
+    assert lines(folder / "error_file") == [x for x in lines(folder / "file") if x["level"] == "ERROR"]
+
+
+def test_requests_are_in_their_own_file_alone(service: Running, folder: Path) -> None:
+    post(service)
+    names = {name: {line["name"] for line in lines(folder / name)} for name in ("file", "access_file")}
+    assert names["access_file"] == {"whisper_serve.access"}
+    assert "whisper_serve.access" not in names["file"]
+    assert "model loaded" in {line["message"] for line in lines(folder / "file")}
+
+
+def test_nothing_that_was_said_is_in_any_of_them(service: Running, folder: Path) -> None:
+    post(service, prompt="say Zanzibar", hotwords="Timbuktu")
+    for text in [*((folder / name).read_text() for name in FILES), service.output]:
+        assert "Zanzibar" not in text
+        assert "Timbuktu" not in text

@@ -1,0 +1,64 @@
+"""Ray's side of metrics.py: its instruments behind the series, and the addresses where its nodes show them.
+
+Ray gathers each process's figures every ten seconds. It makes a histogram's `_sum` from its buckets, so what must add
+up is a counter.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.serve import metrics as instruments
+
+from whisper_serve.metrics import MEMORY, SERIES, Record, Series, record, record_with
+
+SAMPLE_S = 5.0
+MEMORY_PAGES = Path("/proc/self/statm")
+
+
+def start_meters(sample: Callable[[], None]) -> None:
+    """In a replica's constructor: have its figures kept, and those that `sample` records looked at regularly."""
+    record_with({series.name: keeper(series) for series in SERIES.values()})
+    threading.Thread(target=sample_for_ever, args=(sample,), name="meters", daemon=True).start()
+
+
+def keeper(series: Series) -> Record:
+    labels: Any = series.labels  # Ray's annotation knows of a single label only
+    name, about = series.own_name, series.help
+    if series.kind == "counter":
+        counter = instruments.Counter(name, about, labels)
+        return lambda value, given: counter.inc(value, given) if value > 0 else None
+    if series.kind == "gauge":
+        return instruments.Gauge(name, about, labels).set
+    return instruments.Histogram(name, about, list(series.buckets), labels).observe
+
+
+def sample_for_ever(sample: Callable[[], None]) -> None:
+    while True:
+        record(MEMORY, resident_bytes(), device="cpu")
+        sample()
+        time.sleep(SAMPLE_S)
+
+
+def resident_bytes() -> float:
+    """Memory of this process; 0 where there is no /proc."""
+    try:
+        return int(MEMORY_PAGES.read_text().split()[1]) * 4096.0
+    except OSError:
+        return 0.0
+
+
+def exporters() -> list[str]:
+    """Where the living nodes of the cluster show their figures."""
+    return [
+        f"http://{bracketed(node['NodeManagerAddress'])}:{node['MetricsExportPort']}/metrics"
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+
+
+def bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

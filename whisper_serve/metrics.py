@@ -1,0 +1,104 @@
+"""What is counted: a row for each series, and `record`, which adds to one from anywhere.
+
+To count something new, write a row, and call `record` where it happens. Nothing is kept until `record_with` says
+where: meters.py has Ray keep it, which shows it as `exported` names it. A histogram costs four times a counter: Ray's
+agent notes each of its values once more.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["counter", "gauge", "histogram"]
+Record = Callable[[float, dict[str, str]], None]  # a value, and its labels
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Seconds and bytes stand in names, as Prometheus wants it."""
+
+    kind: Kind
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()  # upper bounds; of histograms
+
+    @property
+    def own_name(self) -> str:
+        return f"whisper_serve_{self.name}"
+
+    @property
+    def exported(self) -> str:
+        """As Prometheus knows it. Of a histogram these end in _bucket, _count and _sum."""
+        return f"ray_{self.own_name}" + ("_total" if self.kind == "counter" else "")
+
+
+SERIES: dict[str, Series] = {}  # by name
+
+REQUEST_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
+SPEECH_S = (2, 4, 6, 8, 10, 12, 15, 20, 25, 30)
+WINDOWS = (1, 2, 4, 8, 16, 32, 64)
+BATCH_S = (5, 10, 20, 30, 60, 90, 120, 240, 480, 960)
+RATIO = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 20)
+
+
+def row(kind: Kind, name: str, help: str, *labels: str, buckets: tuple[float, ...] = ()) -> Series:
+    SERIES[name] = series = Series(kind, name, help, labels, buckets)
+    return series
+
+
+# In the ingress. An endpoint is a route, or "other"; status 0: the caller left before an answer.
+REQUESTS = row("counter", "requests", "requests answered", "endpoint", "status")
+REFUSED = row("counter", "refused", "requests answered 401, 413 or 429", "endpoint", "status")
+REQUEST_TIME = row("histogram", "request_seconds", "a whole request", "endpoint", buckets=REQUEST_S)
+AUDIO = row("counter", "audio_seconds", "audio of requests that were answered", "endpoint")
+REAL_TIME_FACTOR = row(
+    "histogram",
+    "real_time_factor",
+    "seconds a request took over seconds of its audio",
+    "endpoint",
+    buckets=RATIO,
+)
+DECODE_TIME = row("counter", "decode_seconds", "time spent decoding and cutting")
+QUEUE_TIME = row(
+    "histogram", "queue_seconds", "the longest a request's window waited for a replica", buckets=REQUEST_S
+)
+INFERENCE_TIME = row(
+    "histogram", "inference_seconds", "engine time of a request, over its windows", buckets=REQUEST_S
+)
+DROPPED = row("counter", "dropped_segments", "segments a filter took for invented", "reason")
+QUEUED_AUDIO = row("gauge", "queued_audio_seconds", "audio that waits to be heard")
+HELD_AUDIO = row("gauge", "held_audio_seconds", "decoded audio in memory")
+NODE_UP = row("gauge", "node_up", "1 where the exporter of a node answered this scrape", "node")
+
+# In model replicas.
+MODEL_LOADS = row("counter", "model_loads", "models loaded", "model")
+MODEL_LOAD_TIME = row("gauge", "model_load_seconds", "what loading the model took", "model")
+BATCH_WINDOWS = row("histogram", "batch_windows", "windows heard together", buckets=WINDOWS)
+BATCH_AUDIO = row("histogram", "batch_audio_seconds", "audio heard together", buckets=BATCH_S)
+BUSY = row("counter", "busy_seconds", "time spent hearing")
+HEARD_AUDIO = row("counter", "heard_audio_seconds", "audio heard, what is heard again included")
+CONTEXT = row(
+    "histogram", "context_seconds", "sound and silence the model is shown in a pass", buckets=SPEECH_S
+)
+GUARD_RERUNS = row("counter", "guard_reruns", "stretches heard again, as a short context misled the model")
+ENGINE_FAILURES = row("counter", "engine_failures", "batches on which the engine itself broke")
+
+# In both.
+MEMORY = row(
+    "gauge", "memory_bytes", "of the process on the CPU; on the GPU as the engine tells it", "device"
+)
+
+_records: dict[str, Record] = {}
+
+
+def record_with(records: Mapping[str, Record]) -> None:
+    """Have this process's figures kept: a function for each series' name."""
+    _records.update(records)
+
+
+def record(series: Series, value: float = 1.0, **labels: str) -> None:
+    """Count it up by `value`, set it to it, or note it, as the series' kind wants. From any thread."""
+    keep = _records.get(series.name)
+    if keep is not None:
+        keep(value, labels)
