@@ -6,28 +6,24 @@ Exit code 0: every answer was right or a refusal; 1: some were not; 2: nothing c
 import argparse
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from loadtest.answers import MAX_WER
 from loadtest.clips import COUNT, MIXES, default_clips, digest, load_clips, mixed
 from loadtest.errors import CannotRun
-from loadtest.machine import Setting, commit, configured, machine
+from loadtest.origin import origin
 from loadtest.page import as_html
 from loadtest.plan import Plan
 from loadtest.protocols import PROTOCOLS
-from loadtest.report import Report, against, as_json, last_like, report_of
+from loadtest.report import Report, Setting, against, as_json, last_like, report_of
 from loadtest.samples import Run
-from loadtest.service import allowed, own_service
+from loadtest.service import allowed, leave_on_sigterm, own_service, told_model
 from loadtest.shapes import SHAPES, stages
 from loadtest.table import as_markdown
 
@@ -54,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--seed", type=int, default=0, help="of the clips' order and the arrivals")
     p.add_argument("--out", type=Path, default=ROOT / "loadtest/results", help="folder of the reports")
+    p.add_argument("--name", help="of the report's files, without ending; default: the moment and the load")
     return p
 
 
@@ -63,18 +60,22 @@ def levels(text: str) -> tuple[float, ...]:
 
 def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
+    made = origin(shlex.join(["python", "-m", "loadtest", *argv]), args.config, os.environ, ROOT)
     try:
         plan = _plan(args)
         args.out.mkdir(parents=True, exist_ok=True)
         with _service(args) as url:
+            model = told_model(url) or made.model
             run = _drive(replace(plan, url=url))
     except CannotRun as e:
         print(e, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    report = _report(run, plan, args, shlex.join(["python", "-m", "loadtest", *argv]))
-    _write(report, args.out)
+    setting = Setting(plan.protocol, args.shape, args.mix, digest(plan.clips))
+    report = report_of(run, made, setting, model)
+    report = against(report, last_like(report, args.out))
+    _write(report, args.out / (args.name or _name(report)))
     return 1 if report.failed else 0
 
 
@@ -111,18 +112,13 @@ def _drive(plan: Plan) -> Run:
         return Run.from_json(Path(plan.out).read_text(encoding="utf-8"))
 
 
-def _report(run: Run, plan: Plan, args: argparse.Namespace, command: str) -> Report:
-    config, environment = configured(args.config, os.environ)
-    setting = Setting(plan.protocol, args.shape, args.mix, digest(plan.clips), config, environment)
-    taken = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    report = report_of(run, taken, commit(ROOT), command, machine(), setting)
-    return against(report, last_like(report, args.out))
+def _name(report: Report) -> str:
+    stamp = report.origin.taken[:19].replace(":", "").replace("-", "")
+    return f"{stamp}-{report.setting.protocol}-{report.setting.shape}-{report.setting.mix}"
 
 
-def _write(report: Report, folder: Path) -> None:
+def _write(report: Report, name: Path) -> None:
     """Write the three files of a report and show its table."""
-    stamp = report.taken[:19].replace(":", "").replace("-", "")
-    name = folder / f"{stamp}-{report.setting.protocol}-{report.setting.shape}-{report.setting.mix}"
     table = as_markdown(report)
     for ending, text in ((".json", as_json(report)), (".md", table), (".html", as_html(report))):
         name.with_name(name.name + ending).write_text(text, encoding="utf-8")
@@ -130,10 +126,6 @@ def _write(report: Report, folder: Path) -> None:
     print(f"{name}.json, .md, .html")
 
 
-def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + signal.SIGTERM)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _leave)  # so that a service of our own is stopped
+    leave_on_sigterm()
     sys.exit(main(sys.argv[1:]))

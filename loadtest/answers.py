@@ -38,6 +38,8 @@ def judged(answer: Answer, protocol: Protocol, clip: Clip, max_wer: float) -> Sa
         decode_s=_seconds(answer, "x-decode-ms"),
         queue_s=_seconds(answer, "x-queue-ms"),
         inference_s=_seconds(answer, "x-inference-ms"),
+        batch_windows=_number(answer, "x-batch-windows"),
+        batch_s=_number(answer, "x-batch-seconds"),
     )
 
 

@@ -1,21 +1,19 @@
 """A folder of recordings in, the clips of a run out: their words, their lengths, a mix of them."""
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib import import_module
 from pathlib import Path
 
 import soundfile
 
+from loadtest import speech
 from loadtest.errors import CannotRun
+from whisper_serve.errors import WeightsError
 
 MANIFEST = "manifest.jsonl"  # one JSON object a line: path, transcript, and duration_s where it is known
-ROOT = Path(__file__).parents[1]
-SPEECH = Path(os.environ.get("WHISPER_SERVE_SPEECH", ROOT / "../shared/speech"))
-DEFAULT = SPEECH / "librispeech-test-clean"
+DEFAULT = speech.SHARED / "librispeech-test-clean"
 COUNT = 32  # clips of a run: few enough to ask each once before it
 
 MIXES = {  # seconds of the clips that are taken: at least, at most
@@ -52,11 +50,13 @@ def load_clips(folder: Path) -> list[Clip]:
 
 
 def default_clips() -> list[Clip]:
-    """LibriSpeech where it is at hand, else the few clips the end-to-end tests fetch."""
+    """LibriSpeech where it is at hand, else the few clips that can be fetched."""
     if DEFAULT.is_dir():
         return load_clips(DEFAULT)
-    fetched = import_module("tests.speech").clips()
-    return [Clip(str(c.path), c.text, seconds_of(c.path)) for c in fetched]
+    try:
+        return [Clip(str(c.path), c.text, seconds_of(c.path)) for c in speech.clips()]
+    except WeightsError as e:
+        raise CannotRun(f"no speech to load a service with: {e}") from e
 
 
 def seconds_of(path: Path) -> float:

@@ -4,8 +4,9 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from loadtest.markdown import table
 from loadtest.report import Line, Report, change, like, load
-from loadtest.table import markdown_row, percent, seconds
+from loadtest.table import percent, seconds
 
 FIGURES: dict[str, tuple[Callable[[Line], float | None], Callable[[float | None], str]]] = {
     "Avg latency (s)": (lambda line: line.avg_s, seconds),
@@ -18,11 +19,9 @@ FIGURES: dict[str, tuple[Callable[[Line], float | None], Callable[[float | None]
 def comparison(a: Report, b: Report) -> str:
     """A Markdown table: each figure in A, in B, and how much more B has, for the loads both have."""
     head = [a.load_name, *(text for name in FIGURES for text in (f"{name} A", "B", "change"))]
-    lines = [markdown_row(head), markdown_row(["---:"] * len(head))]
     later = {line.label: line for line in b.lines}
-    for line in a.lines:
-        if line.label in later:
-            lines.append(markdown_row([line.label, *_pairs(line, later[line.label])]))
+    rows = [[line.label, *_pairs(line, later[line.label])] for line in a.lines if line.label in later]
+    lines = table([head, *rows], "---:")
     if not like(a, b):
         lines += ["", "Not like for like: the hardware or the configuration differs."]
     return "\n".join(lines)
@@ -40,7 +39,10 @@ def main() -> None:
     parser.add_argument("a", type=Path, help="the earlier report, JSON")
     parser.add_argument("b", type=Path, help="the later one")
     args = parser.parse_args()
-    print(comparison(load(args.a), load(args.b)))
+    try:
+        print(comparison(load(args.a), load(args.b)))
+    except (OSError, KeyError, TypeError, ValueError) as e:
+        parser.exit(2, f"not two reports of today's form: {e}\n")
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ class Drive:
         users.host = plan.url
         self._runner: LocalRunner = self._environment.create_local_runner()
         self._user: SpeechUser = users(self._environment)  # asks for the rehearsal and the open loop
+        self._late_s = 0.0  # the most by which a tick of the window came late
         planned = sum(s.warmup_s + s.seconds for s in plan.stages)
         self._bar = tqdm(total=round(planned, 1), disable=None, bar_format=BAR)
 
@@ -90,12 +91,13 @@ class Drive:
         self._sleep(stage.warmup_s)
         if stage.settles and not stage.open:
             self._until(lambda: len(self._ledger.samples) > known)
+        self._late_s = 0.0
         start, used = self._ledger.now(), process_time()
         self._sleep(stage.seconds)
-        end, used = self._ledger.now(), process_time() - used
+        end, used, late_s = self._ledger.now(), process_time() - used, self._late_s
         if stage.settles:
             self._until(lambda: not self._ledger.still_out(end))
-        return Window(stage.label, stage.load, start, end, used / (end - start))
+        return Window(stage.label, stage.load, start, end, used / (end - start), late_s)
 
     def _arrive(self, stage: Stage, start: float) -> None:
         """Send each request at its moment, whatever became of the ones before."""
@@ -117,7 +119,9 @@ class Drive:
             self._tick(TICK_S)
 
     def _tick(self, seconds: float) -> None:
+        due = self._ledger.now() + seconds
         gevent.sleep(seconds)
+        self._late_s = max(self._late_s, self._ledger.now() - due)
         self._bar.update(seconds)
 
 

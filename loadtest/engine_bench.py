@@ -15,7 +15,7 @@ from pathlib import Path
 
 from loadtest.clips import Clip, default_clips, load_clips, mixed
 from loadtest.errors import CannotRun
-from loadtest.machine import commit, machine
+from loadtest.origin import commit, machine
 from loadtest.quality.rates import rate
 from whisper_serve.audio import decode
 from whisper_serve.engines import EngineSettings, load_engine

@@ -7,8 +7,10 @@ from html import escape
 
 Points = Sequence[tuple[float, float]]
 
-WIDTH, HEIGHT = 720, 320
-LEFT, RIGHT, TOP, BOTTOM = 60, 20, 34, 46
+WIDTH, HEIGHT = 720, 340
+LEFT, RIGHT, TOP, BOTTOM = 60, 20, 62, 46
+TITLE_AT, LEGEND_AT = 18, 42  # pixels from the top
+LETTER = 7.2  # pixels a letter of the legend takes, about
 COLOURS = ("#2f6fde", "#d9822b", "#3a9d5d", "#b5407a")
 
 
@@ -39,28 +41,32 @@ def doubling(values: Sequence[float]) -> Axis:
     return Axis(low, high, tuple(sorted(set(values))), lambda v: math.log2(v / low) / span)
 
 
-def drawing(
-    title: str,
-    x_name: str,
-    y_name: str,
-    series: Mapping[str, Points],
-    scale: Callable[[Sequence[float]], Axis],
-) -> str:
-    """An SVG element with a line a series; a text instead where there is no point at all.
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """What is drawn: a line a series."""
 
-    `scale` makes the axis across: `linear`, or `doubling` for values above 0.
-    """
-    drawn = {name: points for name, points in series.items() if points}
+    title: str
+    x_name: str
+    y_name: str
+    series: Mapping[str, Points]  # at most as many as COLOURS
+    scale: Callable[[Sequence[float]], Axis]  # across: `linear`, or `doubling` for values above 0
+    marks: Sequence[tuple[float, str]] = ()  # places across, each with a word, where something begins
+
+
+def drawing(plot: Plot) -> str:
+    """An SVG element; a text instead where there is no point at all."""
+    drawn = {name: points for name, points in plot.series.items() if points}
     if not drawn:
-        return f"<p>{escape(title)}: nothing was measured.</p>"
-    x = scale([p[0] for points in drawn.values() for p in points])
+        return f"<p>{escape(plot.title)}: nothing was measured.</p>"
+    marked = [place for place, _ in plot.marks]
+    x = plot.scale([p[0] for points in drawn.values() for p in points] + marked)
     y = linear([p[1] for points in drawn.values() for p in points])
-    lines = [_line(i, name, points, x, y) for i, (name, points) in enumerate(drawn.items())]
-    names = _words(WIDTH / 2, HEIGHT - 8, x_name, "middle")
-    names += _words(6, TOP - 18, f"{title}, {y_name}", "start", "t")
+    lines = [_line(COLOURS[i], name, points, x, y) for i, (name, points) in enumerate(drawn.items())]
+    names = _words(WIDTH / 2, HEIGHT - 8, plot.x_name, "middle")
+    names += _words(6, TITLE_AT, f"{plot.title}, {plot.y_name}", "start", "t")
     return (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
-        f"{_grid(x, y)}{''.join(lines)}{names}</svg>"
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(plot.title)}">'
+        f"{_grid(x, y)}{_marks(plot.marks, x, y)}{''.join(lines)}{_legend(list(drawn))}{names}</svg>"
     )
 
 
@@ -82,8 +88,16 @@ def _grid(x: Axis, y: Axis) -> str:
     return "".join(parts)
 
 
-def _line(number: int, name: str, points: Points, x: Axis, y: Axis) -> str:
-    colour = COLOURS[number % len(COLOURS)]
+def _marks(marks: Sequence[tuple[float, str]], x: Axis, y: Axis) -> str:
+    parts = []
+    for place, word in marks:
+        across, foot = _at(x, y, (place, 0.0))
+        parts.append(f'<line class="m" x1="{across}" x2="{across}" y1="{TOP}" y2="{foot}"/>')
+        parts.append(_words(across + 3, TOP + 10, word, "start", "m"))
+    return "".join(parts)
+
+
+def _line(colour: str, name: str, points: Points, x: Axis, y: Axis) -> str:
     places = [_at(x, y, point) for point in points]
     path = " ".join(f"{across},{down}" for across, down in places)
     dots = "".join(
@@ -91,11 +105,19 @@ def _line(number: int, name: str, points: Points, x: Axis, y: Axis) -> str:
         f"<title>{escape(name)} at {point[0]:g}: {point[1]:.3g}</title></circle>"
         for (across, down), point in zip(places, points, strict=True)
     )
-    legend = _words(WIDTH - RIGHT - 90 * number, TOP - 18, f"■ {name}", "end", colour=colour)
-    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>{dots}{legend}'
+    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>{dots}'
 
 
-def _words(across: float, down: float, text: str, anchor: str, kind: str = "", colour: str = "") -> str:
-    style = f' style="fill:{colour}"' if colour else ""
+def _legend(names: Sequence[str]) -> str:
+    """Each name behind a spot of its colour; nothing where there is one series, which the title names."""
+    parts, across = [], float(LEFT)
+    for colour, name in zip(COLOURS, names, strict=False):
+        parts.append(f'<circle cx="{across + 5:g}" cy="{LEGEND_AT - 4}" r="5" fill="{colour}"/>')
+        parts.append(_words(across + 15, LEGEND_AT, name, "start"))
+        across += 15 + LETTER * len(name) + 18
+    return "".join(parts) if len(names) > 1 else ""
+
+
+def _words(across: float, down: float, text: str, anchor: str, kind: str = "") -> str:
     mark = f' class="{kind}"' if kind else ""
-    return f'<text x="{across:g}" y="{down:g}" text-anchor="{anchor}"{mark}{style}>{escape(text)}</text>'
+    return f'<text x="{across:g}" y="{down:g}" text-anchor="{anchor}"{mark}>{escape(text)}</text>'

@@ -1,20 +1,23 @@
 """A run in, its report out: a line a window, percentiles of all samples, change since the last like it.
 
 Nothing here starts anything or reads a clock. To add a figure: a field of
-Line here, and a row in table.COLUMNS.
+Line here, and a row in table.SEEN or TOLD.
 """
 
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from loadtest.machine import Machine, Setting
+from loadtest.origin import Origin
 from loadtest.samples import Run, Sample, Window
 
 TIMELINE_POINTS = 240
+BUSY = 0.8  # share of a core at which a client is in doubt
+LATE_S, LATE = 0.1, 0.1  # by which it may be late: so many seconds, or such a share of P95
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,16 @@ class Line:
     first_p50_s: float | None  # to the first words of a stream
     answers_per_s: float  # right answers that ended in the window
     audio_per_s: float  # seconds of audio in them, per second
-    told_to_wait_s: float | None  # mean Retry-After of the refusals
+    refused_after_s: float | None  # mean latency of the refusals
+    told_to_wait_s: float | None  # mean of their Retry-After
     decode_s: float | None  # means, as the service tells them
     queue_s: float | None
     inference_s: float | None
+    batch_windows: float | None  # mean over the model's passes
+    batch_most: float | None
+    batch_s: float | None  # seconds of audio, mean over the passes
     client_cpu: float
+    client_lag_s: float
     change: float | None = None  # of avg_s against the last like report; 0.1 is 10 % slower
 
     @property
@@ -60,12 +68,20 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
+class Setting:
+    """What the service was asked; reports are compared where it is the same."""
+
+    protocol: str
+    shape: str
+    mix: str
+    clips: str  # digest
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    taken: str  # ISO 8601, UTC
-    commit: str
-    command: str
-    machine: Machine
+    origin: Origin
     setting: Setting
+    model: str  # as the service tells, or as configured
     rest_s: float  # median latency of a request that is alone
     left_out: tuple[str, ...]  # clips the service mishears even at rest
     lines: tuple[Line, ...]
@@ -75,16 +91,21 @@ class Report:
     before: str | None = None  # when the report that `change` is against was taken
 
     @property
-    def model(self) -> str:
-        return self.setting.model
-
-    @property
     def load_name(self) -> str:
         return "Arrivals/s" if self.setting.shape == "open" else "Concurrency"
 
     @property
     def failed(self) -> int:
         return sum(line.wrong + line.errors for line in self.lines)
+
+    @property
+    def doubts(self) -> list[str]:
+        """Where the client, or the machine it shares, was so busy that it measured itself."""
+        return [
+            f"at {line.label} it used {line.client_cpu:.0%} of a core and was up to {line.client_lag_s:.2f} s late"
+            for line in self.lines
+            if line.client_cpu > BUSY or line.client_lag_s > max(LATE_S, LATE * (line.p95_s or inf))
+        ]
 
 
 def percentile(values: Sequence[float], q: float) -> float:
@@ -121,22 +142,34 @@ def line_of(window: Window, samples: Iterable[Sample]) -> Line:
         first_p50_s=_at([s.first_s for s in right if s.first_s is not None], 50),
         answers_per_s=len(ended) / seconds,
         audio_per_s=sum(s.audio_s for s in ended) / seconds,
+        refused_after_s=_mean(s.latency_s for s in began if s.outcome == "refused"),
         told_to_wait_s=_mean(s.told_to_wait_s for s in began),
         decode_s=_mean(s.decode_s for s in right),
         queue_s=_mean(s.queue_s for s in right),
         inference_s=_mean(s.inference_s for s in right),
+        **_passes(right),
         client_cpu=window.client_cpu,
+        client_lag_s=window.client_lag_s,
     )
 
 
-def report_of(run: Run, taken: str, commit: str, command: str, machine: Machine, setting: Setting) -> Report:
+def _passes(samples: Sequence[Sample]) -> dict[str, float | None]:
+    """Batch sizes by the pass: one of four windows is told of by four samples, and counts once."""
+    told = [(s.batch_windows, s.batch_s) for s in samples if s.batch_windows and s.batch_s]
+    passes = sum(1 / windows for windows, _ in told)
+    return {
+        "batch_windows": len(told) / passes if told else None,
+        "batch_most": max((windows for windows, _ in told), default=None),
+        "batch_s": sum(seconds / windows for windows, seconds in told) / passes if told else None,
+    }
+
+
+def report_of(run: Run, origin: Origin, setting: Setting, model: str) -> Report:
     failures = dict.fromkeys(s.detail for s in run.samples if s.outcome in ("wrong", "error"))
     return Report(
-        taken,
-        commit,
-        command,
-        machine,
+        origin,
         setting,
+        model,
         run.rest_s,
         run.left_out,
         tuple(line_of(window, run.samples) for window in run.windows),
@@ -167,7 +200,7 @@ def against(now: Report, before: Report | None) -> Report:
         return now
     then = {line.label: line.avg_s for line in before.lines}
     lines = tuple(replace(line, change=change(then.get(line.label), line.avg_s)) for line in now.lines)
-    return replace(now, lines=lines, before=before.taken)
+    return replace(now, lines=lines, before=before.origin.taken)
 
 
 def change(then: float | None, now: float | None) -> float | None:
@@ -177,14 +210,18 @@ def change(then: float | None, now: float | None) -> float | None:
 
 def like(a: Report, b: Report) -> bool:
     """Whether two reports were made on the same hardware with the same configuration."""
-    return a.machine == b.machine and a.setting == b.setting
+    return (a.setting, a.model, _ground(a)) == (b.setting, b.model, _ground(b))
+
+
+def _ground(report: Report) -> tuple[object, ...]:
+    return report.origin.machine, report.origin.config, report.origin.environment
 
 
 def last_like(now: Report, folder: Path) -> Report | None:
     """The newest report in a folder that `now` may be compared with."""
     found = (_readable(path) for path in folder.glob("*.json"))
-    alike = [r for r in found if r and like(r, now) and r.taken < now.taken]
-    return max(alike, key=lambda r: r.taken, default=None)
+    alike = [r for r in found if r and like(r, now) and r.origin.taken < now.origin.taken]
+    return max(alike, key=lambda r: r.origin.taken, default=None)
 
 
 def as_json(report: Report) -> str:
@@ -194,7 +231,7 @@ def as_json(report: Report) -> str:
 def load(path: Path) -> Report:
     """Read what as_json wrote."""
     fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    fields["machine"] = Machine(**fields["machine"])
+    fields["origin"] = Origin.from_fields(fields["origin"])
     fields["setting"] = Setting(**fields["setting"])
     fields["lines"] = tuple(Line(**line) for line in fields["lines"])
     fields["timeline"] = tuple(Moment(**m) for m in fields["timeline"])

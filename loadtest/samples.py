@@ -21,9 +21,11 @@ class Sample:
     detail: str = ""  # what was wrong
     told_to_wait_s: float | None = None  # Retry-After of a refusal
     first_s: float | None = None  # to the first words of a stream
-    decode_s: float | None = None  # these three as the service tells them
+    decode_s: float | None = None  # these five as the service tells them
     queue_s: float | None = None
     inference_s: float | None = None
+    batch_windows: float | None = None  # heard in the same pass of the model, its own included
+    batch_s: float | None = None  # seconds of audio in them
 
     @property
     def ended(self) -> float:
@@ -39,6 +41,7 @@ class Window:
     start: float
     end: float
     client_cpu: float  # share of one core this client used: near 1, it measures itself
+    client_lag_s: float = 0.0  # the most by which this client was late for what it had to do
 
 
 @dataclass(frozen=True, slots=True)

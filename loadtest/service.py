@@ -10,12 +10,14 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import httpx
 
 from loadtest.errors import CannotRun
-from loadtest.machine import ENV
+from loadtest.origin import ENV
 
 START_S = 900.0  # the first start may download a model
 STOP_S = 90.0  # it answers what it has first
@@ -62,6 +64,24 @@ def own_service(config: Path, root: Path, log: Path) -> Iterator[str]:
         yield url
     finally:
         _stop(process)
+
+
+def told_model(url: str) -> str | None:
+    """The model a service says it has; None where it does not say."""
+    try:
+        models: list[str] = httpx.get(f"{url}/capabilities", trust_env=False, timeout=10).json()["models"]
+        return models[0]
+    except (httpx.HTTPError, ValueError, LookupError, TypeError):
+        return None
+
+
+def leave_on_sigterm() -> None:
+    """End as on an error, so that what was started is stopped."""
+    signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:

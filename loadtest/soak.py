@@ -20,7 +20,7 @@ from statistics import mean
 import psutil
 
 from loadtest.errors import CannotRun
-from loadtest.plot import drawing, linear
+from loadtest.plot import Plot, drawing, linear
 from loadtest.service import own_service
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,7 +96,7 @@ def main(argv: Sequence[str]) -> int:
         print(e, file=sys.stderr)
         return 2
     name = args.out / f"{time.strftime('%Y%m%dT%H%M%S')}-memory"
-    plot = drawing("Memory", "minutes", "MB of RSS", sampler.memory, linear)
+    plot = drawing(Plot("Memory", "minutes", "MB of RSS", sampler.memory, linear))
     name.with_suffix(".html").write_text(PAGE.format(plot), encoding="utf-8")
     name.with_suffix(".json").write_text(json.dumps(sampler.memory), encoding="utf-8")
     grown = {role: growth(points) for role, points in sampler.memory.items()}

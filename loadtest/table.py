@@ -1,15 +1,17 @@
-"""A report in, its table out: as rows of text, and as Markdown. To add a column: a row in COLUMNS."""
+"""A report in, its tables out: as rows of text, and as Markdown. To add a column: a row in SEEN or TOLD."""
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
+from loadtest.markdown import NOTHING, document, table
 from loadtest.report import Line, Report
-
-NOTHING = "-"
 
 
 def seconds(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.2f}"
+
+
+def number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.1f}"
 
 
 def percent(value: float | None) -> str:
@@ -17,7 +19,9 @@ def percent(value: float | None) -> str:
     return NOTHING if value is None else f"{value:+.1%}"
 
 
-COLUMNS: dict[str, Callable[[Line], str]] = {  # after the load; the seed's four first
+Columns = dict[str, Callable[[Line], str]]
+
+SEEN: Columns = {  # by callers
     "Avg latency (s)": lambda line: seconds(line.avg_s),
     "P95 (s)": lambda line: seconds(line.p95_s),
     "Error rate": lambda line: f"{line.error_rate:.1%}",
@@ -30,49 +34,59 @@ COLUMNS: dict[str, Callable[[Line], str]] = {  # after the load; the seed's four
     "Requests": lambda line: str(line.requests),
     "Wrong": lambda line: str(line.wrong),
     "Refused": lambda line: str(line.refused),
+    "Refused after (s)": lambda line: seconds(line.refused_after_s),
     "Told to wait (s)": lambda line: seconds(line.told_to_wait_s),
+}
+
+TOLD: Columns = {  # by the service, and by this client of itself
     "Decode (s)": lambda line: seconds(line.decode_s),
     "Queue (s)": lambda line: seconds(line.queue_s),
     "Inference (s)": lambda line: seconds(line.inference_s),
+    "Batch (windows)": lambda line: number(line.batch_windows),
+    "Largest batch": lambda line: number(line.batch_most),
+    "Batch (audio s)": lambda line: number(line.batch_s),
     "Client CPU": lambda line: f"{line.client_cpu:.0%}",
+    "Client lag (s)": lambda line: seconds(line.client_lag_s),
 }
 
 
-def cells(report: Report) -> list[list[str]]:
-    """The table, its head first; a column that nothing was measured for is left out."""
-    rows = [[line.label, *(show(line) for show in COLUMNS.values())] for line in report.lines]
-    table = [[report.load_name, *COLUMNS], *rows]
-    told = [i for i in range(len(table[0])) if i <= 4 or any(row[i] != NOTHING for row in rows)]
-    return [[row[i] for i in told] for row in table]
+def tables(report: Report) -> dict[str, list[list[str]]]:
+    """By title, rows of text, the head first."""
+    return {
+        "What callers saw": _cells(report, SEEN, 4),
+        "What the service and the client say of themselves": _cells(report, TOLD, 0),
+    }
+
+
+def _cells(report: Report, columns: Columns, always: int) -> list[list[str]]:
+    """A row a line; a column that nothing was measured for is left out, but for the first `always`."""
+    rows = [[line.label, *(show(line) for show in columns.values())] for line in report.lines]
+    whole = [[report.load_name, *columns], *rows]
+    shown = [i for i in range(len(whole[0])) if i <= always or any(row[i] != NOTHING for row in rows)]
+    return [[row[i] for i in shown] for row in whole]
+
+
+def title(report: Report) -> str:
+    return f"Load test: {report.setting.protocol}, {report.setting.shape}, {report.model}"
 
 
 def facts(report: Report) -> dict[str, str]:
     """What stands above the table: with what, where and when."""
-    m, s = report.machine, report.setting
-    return {
+    s = report.setting
+    told = {
         "Model": report.model,
-        "Machine": f"{m.cpu}, {m.cores} cores, {m.memory_gb} GiB; GPU: {m.gpu or 'none'}",
-        "Commit": report.commit,
-        "Taken": report.taken,
+        **report.origin.facts,
         "Load": f"{s.protocol}, {s.shape}, {s.mix} clips ({s.clips})",
         "At rest": f"{report.rest_s:.2f} s a request",
         "Clips left out": ", ".join(report.left_out) or "none",
         "Change against": report.before or "nothing: the first of its kind",
-        "Overrides": ", ".join(f"{k}={v}" for k, v in s.environment.items()) or "none",
-        "Command": report.command,
     }
+    doubts = f"some of the latency is this client's own: {'; '.join(report.doubts)}"
+    return told | ({"Beware": doubts} if report.doubts else {})
 
 
 def as_markdown(report: Report) -> str:
-    head, *rows = cells(report)
-    lines = [f"# Load test: {report.setting.protocol}, {report.setting.shape}, {report.model}", ""]
-    lines += [f"- {name}: {value}" for name, value in facts(report).items()]
-    lines += ["", *(markdown_row(row) for row in (head, ["---:"] * len(head), *rows))]
+    parts = [[f"## {name}", "", *table(rows, "---:")] for name, rows in tables(report).items()]
     if report.failures:
-        lines += ["", "Failures, some of them:", *(f"- `{failure}`" for failure in report.failures)]
-    lines += ["", "```json", json.dumps(report.setting.config, ensure_ascii=False), "```"]
-    return "\n".join(lines) + "\n"
-
-
-def markdown_row(texts: Sequence[str]) -> str:
-    return f"| {' | '.join(texts)} |"
+        parts.append(["## Failures, some of them", "", *(f"- `{failure}`" for failure in report.failures)])
+    return document(title(report), facts(report), parts, report.origin.config)

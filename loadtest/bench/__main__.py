@@ -6,19 +6,16 @@ Exit code 0: every bound was kept; 1: one was missed; 2: nothing could be measur
 import argparse
 import os
 import shlex
-import signal
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timezone
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from loadtest.bench.picture import draw
 from loadtest.bench.plan import FASTER_WHISPER, PEERS, SERVICE, Field
@@ -30,7 +27,8 @@ from loadtest.bench.verdicts import verdicts
 from loadtest.bench.workloads import FULL, QUICK, workloads
 from loadtest.clips import Clip, default_clips, load_clips
 from loadtest.errors import CannotRun
-from loadtest.machine import commit, configured, machine
+from loadtest.origin import origin
+from loadtest.service import leave_on_sigterm
 from whisper_serve.config import Config, load_config
 from whisper_serve.errors import StartError
 from whisper_serve.machine import count_cpus
@@ -83,7 +81,8 @@ def main(argv: Sequence[str]) -> int:
 
 def measure(args: argparse.Namespace, scratch: Path, command: str) -> Report:
     """Raises CannotRun or StartError."""
-    began, checked_out, cpus = time.perf_counter(), commit(ROOT), confine(args.cpus)
+    began, cpus = time.perf_counter(), confine(args.cpus)
+    made = origin(command, args.config, os.environ, ROOT)
     config = load_config(args.config)
     extent = QUICK if args.quick else FULL
     extent = replace(extent, rounds=args.rounds or extent.rounds)
@@ -93,14 +92,8 @@ def measure(args: argparse.Namespace, scratch: Path, command: str) -> Report:
         Ground(args.config, ROOT, args.out, decks, extent), field_of(args.peers, config, cpus, overrides)
     )
     bench.hold()
-    fields, environment = configured(args.config, os.environ)
     return Report(
-        taken=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        commit=checked_out,
-        command=command,
-        machine=machine(),
-        config=changed(fields, overrides),
-        environment=environment,
+        origin=replace(made, config=changed(made.config, overrides)),
         versions=versions(),
         recordings={name: described(deck) for name, deck in decks.items()},
         tried=tuple(bench.tried),
@@ -161,10 +154,6 @@ def write(report: Report, folder: Path) -> None:
     print(f"{folder / 'bench.json'}, .md, .png; {len(report.missed)} bounds missed")
 
 
-def _leave(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + signal.SIGTERM)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _leave)  # so that what was started is stopped
+    leave_on_sigterm()
     sys.exit(main(sys.argv[1:]))

@@ -26,8 +26,8 @@ def draw(report: Report, file: Path) -> None:
     wait.set_yscale("log")
     bars(speed, report, "audio seconds per second", lambda line: line.audio_per_s)
     bars(cost, report, "CPU seconds per audio second", lambda line: line.cpu_per_audio_s)
-    m = report.machine
-    figure.suptitle(f"{m.cpu}, {m.cores} cores; commit {report.commit}; {report.taken}", fontsize=10)
+    made = report.origin
+    figure.suptitle(f"{made.machine}; commit {made.commit}; {made.taken}", fontsize=10)
     figure.savefig(file)
 
 

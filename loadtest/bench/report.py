@@ -3,24 +3,18 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from loadtest.bench.figures import Line, middle, of
 from loadtest.bench.plan import Job
 from loadtest.bench.rounds import Tried
-from loadtest.machine import Machine
+from loadtest.markdown import NOTHING, document, table
+from loadtest.origin import Origin
 from loadtest.quality.report import HEAD, Row, cells
-from loadtest.table import NOTHING, markdown_row
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    taken: str  # ISO 8601, UTC
-    commit: str
-    command: str
-    machine: Machine
-    config: dict[str, Any]  # the service's, as it was started
-    environment: dict[str, str]  # what overrides it
+    origin: Origin  # its configuration is the one that the service was started with
     versions: Mapping[str, str]  # of the peers' packages
     recordings: Mapping[str, str]  # workload -> what it is
     tried: tuple[Tried, ...]
@@ -58,7 +52,7 @@ def _share(values: Sequence[float]) -> str:
     return f"{max(values):.1%}" if values else NOTHING
 
 
-def table(report: Report) -> list[list[str]]:
+def figures(report: Report) -> list[list[str]]:
     """A row a contestant and job, under its head."""
     rows = [["workload", "callers", "peer", *COLUMNS]]
     for peer, job in report.jobs:
@@ -68,13 +62,9 @@ def table(report: Report) -> list[list[str]]:
 
 
 def facts(report: Report) -> dict[str, str]:
-    m = report.machine
     return {
-        "Machine": f"{m.cpu}, {m.cores} cores, {m.memory_gb} GiB; GPU: {m.gpu or 'none'}",
-        "Commit": report.commit,
-        "Taken": f"{report.taken}, in {report.seconds / 60:.0f} minutes",
-        "Command": f"`{report.command}`",
-        "Overrides": ", ".join(f"{k}={v}" for k, v in report.environment.items()) or "none",
+        **report.origin.facts,
+        "Took": f"{report.seconds / 60:.0f} minutes",
         "Packages": ", ".join(f"{name} {version}" for name, version in report.versions.items()),
         "Left out": "; ".join(f"{peer}: {why}" for peer, why in report.left_out.items()) or "none",
         **{name.capitalize(): what for name, what in report.recordings.items()},
@@ -87,13 +77,8 @@ def facts(report: Report) -> dict[str, str]:
 
 
 def as_markdown(report: Report) -> str:
-    lines = ["# Bench", "", *(f"- {name}: {value}" for name, value in facts(report).items()), ""]
-    verdicts = [HEAD, *(cells(row) for row in report.rows)]
-    for rows in (verdicts, table(report)):
-        head, *rest = rows
-        lines += [*(markdown_row(row) for row in (head, ["---"] * len(head), *rest)), ""]
-    lines += ["```json", json.dumps(report.config, ensure_ascii=False), "```"]
-    return "\n".join(lines) + "\n"
+    verdicts = table([HEAD, *(cells(row) for row in report.rows)])
+    return document("Bench", facts(report), [verdicts, table(figures(report))], report.origin.config)
 
 
 def as_json(report: Report) -> str:

@@ -10,11 +10,12 @@ import numpy as np
 import soundfile
 
 from loadtest.bench.samples import Work
-from loadtest.clips import SPEECH, Clip, load_clips, mixed
+from loadtest.clips import Clip, load_clips, mixed
+from loadtest.speech import SHARED
 from whisper_serve.audio import decode
 from whisper_serve.types import SAMPLE_RATE, WINDOW_S
 
-LONG = SPEECH / "longform" / "librispeech-5639-40744.mp3"  # 8.3 minutes
+LONG = SHARED / "longform" / "librispeech-5639-40744.mp3"  # 8.3 minutes
 LONG_S = 480.0  # of the recording that stands in for it
 PAUSE_S = 0.5
 SHORT, ONE_LONG, MIX, FEW = "short clips", "one long file", "mix", "few short clips"

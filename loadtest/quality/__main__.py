@@ -11,19 +11,18 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 
 from tqdm import tqdm
 
-from loadtest.clips import SPEECH
 from loadtest.errors import CannotRun
-from loadtest.machine import commit, configured, machine
+from loadtest.origin import origin
 from loadtest.quality import cost, english, invented, languages, replicas, times
 from loadtest.quality.answer import Answer
 from loadtest.quality.corpus import LONG, Recording, load_recordings
 from loadtest.quality.ear import config_for, hear
 from loadtest.quality.report import Report, Row, as_json, as_markdown, as_text
+from loadtest.speech import SHARED
 from whisper_serve.engines import ENGINES
 from whisper_serve.errors import StartError
 
@@ -36,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m loadtest.quality",
         description="Word error rates, invented words, languages, word times, two replicas' worth, memory.",
     )
-    p.add_argument("--speech", type=Path, default=SPEECH, help="folder of recordings with a manifest.jsonl")
+    p.add_argument("--speech", type=Path, default=SHARED, help="folder of recordings with a manifest.jsonl")
     p.add_argument("--config", type=Path, default=ROOT / "config.json", help="the service's configuration")
     p.add_argument(
         "--engines", type=engines, default=REAL, help=f"of {', '.join(REAL)}; the first is the measure"
@@ -63,23 +62,13 @@ def engines(text: str) -> tuple[str, ...]:
 def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
     began = time.perf_counter()
+    made = origin(shlex.join(["python", "-m", "loadtest.quality", *argv]), args.config, os.environ, ROOT)
     try:
         rows = tuple(measure(args))
     except (CannotRun, StartError) as e:
         print(e, file=sys.stderr)
         return 2
-    config, environment = configured(args.config, os.environ)
-    report = Report(
-        taken=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        commit=commit(ROOT),
-        command=shlex.join(["python", "-m", "loadtest.quality", *argv]),
-        machine=machine(),
-        config=config,
-        environment=environment,
-        engines=args.engines,
-        seconds=time.perf_counter() - began,
-        rows=rows,
-    )
+    report = Report(made, args.engines, time.perf_counter() - began, rows)
     write(report, args.out)
     return 1 if report.missed else 0
 

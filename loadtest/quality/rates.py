@@ -43,3 +43,8 @@ def rate(said: Sequence[str], heard: Sequence[str], language: str | None) -> Rat
     found = jiwer.process_words(wanted, got)
     edits = found.substitutions + found.deletions + found.insertions
     return Rate(edits, found.hits + found.substitutions + found.deletions)
+
+
+def wer(said: Sequence[str], heard: Sequence[str], language: str | None = "en") -> float:
+    """Word error rate of a whole corpus; character error rate where words have no blanks."""
+    return rate(said, heard, language).share

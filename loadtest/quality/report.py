@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
-from loadtest.machine import Machine
+from loadtest.markdown import document, table
+from loadtest.origin import Origin
 
 HEAD = ("what", "measured", "bound", "", "how")
 
@@ -34,12 +34,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    taken: str  # ISO 8601, UTC
-    commit: str
-    command: str
-    machine: Machine
-    config: dict[str, Any]  # the config file, as it is
-    environment: dict[str, str]  # what overrides it
+    origin: Origin
     engines: tuple[str, ...]
     seconds: float  # the whole took
     rows: tuple[Row, ...]
@@ -64,30 +59,22 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def as_text(rows: Sequence[Row]) -> str:
     """A table for a terminal."""
-    table = [HEAD, *(cells(row) for row in rows)]
-    widths = [max(len(line[i]) for line in table) for i in range(len(HEAD))]
+    lines = [HEAD, *(cells(row) for row in rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(HEAD))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in table
+        for line in lines
     )
 
 
 def as_markdown(report: Report) -> str:
-    m = report.machine
-    facts = {
-        "Machine": f"{m.cpu}, {m.cores} cores, {m.memory_gb} GiB; GPU: {m.gpu or 'none'}",
-        "Commit": report.commit,
-        "Taken": f"{report.taken}, in {report.seconds / 60:.0f} minutes",
+    facts = report.origin.facts | {
+        "Took": f"{report.seconds / 60:.0f} minutes",
         "Engines": ", ".join(report.engines),
-        "Overrides": ", ".join(f"{k}={v}" for k, v in report.environment.items()) or "none",
-        "Command": f"`{report.command}`",
         "Bounds missed": ", ".join(row.what for row in report.missed) or "none",
     }
-    lines = ["# Quality", "", *(f"- {name}: {value}" for name, value in facts.items()), ""]
-    lines += [
-        f"| {' | '.join(line)} |" for line in (HEAD, ("---",) * len(HEAD), *(cells(r) for r in report.rows))
-    ]
-    return "\n".join([*lines, "", "```json", json.dumps(report.config, ensure_ascii=False), "```"]) + "\n"
+    verdicts = table([HEAD, *(cells(row) for row in report.rows)])
+    return document("Quality", facts, [verdicts], report.origin.config)
 
 
 def as_json(report: Report) -> str:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from whisper.model import ModelDimensions, Whisper
 from whisper.tokenizer import get_tokenizer
 
-from tests import speech
+from loadtest import speech
 from whisper_serve.audio import decode
 from whisper_serve.engines.convert import as_ctranslate2, as_openai_whisper
 from whisper_serve.errors import WeightsError

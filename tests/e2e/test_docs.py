@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import speech
+from loadtest import speech
 from tests.service import ROOT, Running
 
 URL = "http://localhost:8000"

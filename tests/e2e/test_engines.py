@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests import speech
+from loadtest import speech
+from loadtest.quality.rates import wer
 from whisper_serve.audio import decode
 from whisper_serve.engines import Engine, EngineSettings, load_engine
 from whisper_serve.errors import BadRequest, ConfigError, WeightsError
@@ -68,12 +69,12 @@ def segments(outcomes: dict[str, list[Heard]]) -> list[Segment]:
 def test_both_engines_hear_the_words(outcomes: dict[str, list[Heard]]) -> None:
     spoken = [clip.text for clip in speech.clips()]
     for heard in outcomes.values():
-        assert speech.wer(spoken, [text(h) for h in heard]) <= 0.2  # 63 words, odd names among them
+        assert wer(spoken, [text(h) for h in heard]) <= 0.2  # 63 words, odd names among them
 
 
 def test_both_engines_hear_the_same_words(outcomes: dict[str, list[Heard]]) -> None:
     ours, theirs = ([text(h) for h in outcomes[name]] for name in BOTH)
-    assert speech.wer(theirs, ours) <= 0.05
+    assert wer(theirs, ours) <= 0.05
 
 
 def test_both_engines_know_the_language(outcomes: dict[str, list[Heard]]) -> None:
@@ -146,7 +147,7 @@ def test_windows_of_one_batch_may_ask_for_different_things(
     )
     for outcome in (plain, prompted, warm):
         assert isinstance(outcome, Heard)
-        assert speech.wer([speech.clips()[0].text], [text(outcome)]) <= 0.15
+        assert wer([speech.clips()[0].text], [text(outcome)]) <= 0.15
         assert outcome.segments[0].words == ()
         assert outcome.segments[0].logprobs == ()
     assert isinstance(warm, Heard)
@@ -168,7 +169,7 @@ def test_words_that_the_end_of_a_window_cuts_off_are_heard(
         f"{speech.clips()[0].text} " * 2
         + "And so my fellow Americans, ask not what your country can do for you"
     )
-    assert speech.wer([spoken], [text(heard)]) <= 0.1
+    assert wer([spoken], [text(heard)]) <= 0.1
 
 
 @pytest.mark.parametrize("name", BOTH)
@@ -179,7 +180,7 @@ def test_an_english_only_checkpoint_hears_english_and_refuses_the_rest(
     english, german = engine.transcribe([clips[0], replace(clips[0], options=Options(language="de"))])
     assert isinstance(english, Heard)
     assert english.language == "en"
-    assert speech.wer([speech.clips()[0].text], [text(english)]) <= 0.1
+    assert wer([speech.clips()[0].text], [text(english)]) <= 0.1
     assert words(english)
     assert isinstance(german, BadRequest)
     assert "English only" in str(german)
@@ -201,7 +202,7 @@ def test_the_words_are_the_same_whatever_encodes(
     pytest.importorskip("openvino")
     engine = load("ctranslate2", "base", encoder=encoder, cpus=1)
     theirs = [text(h) for h in outcomes["openai_whisper"]]
-    assert speech.wer(theirs, [text(h) for h in hear(engine, *clips)]) <= 0.05
+    assert wer(theirs, [text(h) for h in hear(engine, *clips)]) <= 0.05
 
 
 def test_a_machine_without_openvino_is_served_by_ctranslate2() -> None:

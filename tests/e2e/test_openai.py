@@ -11,7 +11,8 @@ import pytest
 import srt
 import webvtt
 
-from tests import speech
+from loadtest import speech
+from loadtest.quality.rates import wer
 from tests.clients import results
 from tests.openai_schema import check
 from tests.service import Running
@@ -22,7 +23,7 @@ JFK = speech.CLIPS["jfk.flac"][2]
 
 
 def right(text: str) -> bool:
-    return speech.wer([JFK], [text]) < 0.1
+    return wer([JFK], [text]) < 0.1
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from loadtest import speech
 from loadtest.quality.ear import config_for
 from loadtest.quality.passes import Passes
 from loadtest.quality.times import disordered, outside, outside_segment, words_of
-from tests import speech
 from whisper_serve.engines import Engine, load_engine
 from whisper_serve.replica import engine_settings
 from whisper_serve.transcriber import Transcriber, collect

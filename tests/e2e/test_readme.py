@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from docs.tables import README, with_tables
-from tests import speech
+from docs.tables import OPERATIONS, README, with_tables
+from loadtest import speech
+from loadtest.quality.rates import wer
 from tests.service import ROOT, Running
 from whisper_serve.config import load_config
 
@@ -29,7 +30,7 @@ def curl_gives_the_answer_shown(service: Running, block: str) -> None:
     command = block.replace("speech.flac", str(speech.jfk())).replace("http://localhost:8000", service.url)
     answer = json.loads(subprocess.run(shlex.split(command), check=True, capture_output=True).stdout)
     shown = json.loads(next(code for kind, code in BLOCKS if kind == "json"))
-    assert speech.wer([shown["text"]], [answer["text"]]) == 0  # a comma may differ from CPU to CPU
+    assert wer([shown["text"]], [answer["text"]]) == 0  # a comma may differ from CPU to CPU
     assert answer | {"latency": shown["latency"], "text": shown["text"]} == shown
 
 
@@ -70,6 +71,8 @@ def test_a_block_of_the_readme_does_what_it_says(service: Running, block: str) -
 
 def test_the_table_of_settings_is_that_of_the_fields() -> None:
     assert with_tables(TEXT) == TEXT
+    metrics = OPERATIONS.read_text(encoding="utf-8")
+    assert with_tables(metrics) == metrics
 
 
 def test_only_known_kinds_of_block_are_in_the_readme() -> None:

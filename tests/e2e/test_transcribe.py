@@ -6,7 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests import speech
+from loadtest import speech
+from loadtest.quality.rates import wer
 from tests.service import Running
 
 SEED_FIELDS = {"success", "text", "latency", "word_count", "gpu_memory", "error"}
@@ -31,7 +32,7 @@ def heard(service: Running, paths: list[Path], **fields: str) -> list[str]:
 def test_registry_clips_come_back_as_their_words(service: Running) -> None:
     clips = speech.clips()
     texts = heard(service, [clip.path for clip in clips])
-    assert speech.wer([clip.text for clip in clips], texts) < 0.2  # names such as Kaliko are beyond base
+    assert wer([clip.text for clip in clips], texts) < 0.2  # names such as Kaliko are beyond base
 
 
 def test_the_answer_is_the_seed_s(service: Running) -> None:
@@ -66,7 +67,7 @@ def test_every_container_and_codec_gives_the_same_sentence(service: Running) -> 
     clip = speech.clips()[0]
     texts = heard(service, [speech.SHARED / path for path in FORMATS])
     # In the band of a telephone base hears "America asked" for "Americans, ask": 3 words of 22.
-    wrong = {p: t for p, t in zip(FORMATS, texts, strict=True) if speech.wer([clip.text], [t]) > 0.14}
+    wrong = {p: t for p, t in zip(FORMATS, texts, strict=True) if wer([clip.text], [t]) > 0.14}
     assert not wrong
 
 
@@ -88,7 +89,7 @@ def test_the_word_error_rate_on_librispeech_test_clean_is_at_most_six_percent(
 ) -> None:
     rows = [row for row in speech.manifest() if row.path.startswith("librispeech-test-clean/")]
     texts = heard(service, [speech.SHARED / row.path for row in rows], language="en")
-    rate = speech.wer([row.transcript for row in rows], texts)
+    rate = wer([row.transcript for row in rows], texts)
     with capsys.disabled():
         print(f"\nWER over {len(rows)} clips of LibriSpeech test-clean, through the service: {rate:.2%}")
     assert rate <= 0.06

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests import speech
+from loadtest import speech
 from tests.faults.mutants import LONGEST_S, mutant
 from tests.integration.test_service import FAKE
 from tests.service import ROOT, memory_mb, started

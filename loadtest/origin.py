@@ -1,4 +1,4 @@
-"""Where and with what a run was made: the machine, the commit, the configuration."""
+"""Where, when and with what a report was made: the machine, the commit, the configuration."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +23,48 @@ class Machine:
     memory_gb: int  # 2**30
     gpu: str  # empty: none
 
+    def __str__(self) -> str:
+        return f"{self.cpu}, {self.cores} cores, {self.memory_gb} GiB; GPU: {self.gpu or 'none'}"
+
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """All that must be the same for two reports to be compared."""
+class Origin:
+    """What every report says of itself."""
 
-    protocol: str
-    shape: str
-    mix: str
-    clips: str  # digest
+    taken: str  # when it was begun; ISO 8601, UTC
+    commit: str
+    command: str
+    machine: Machine
     config: dict[str, Any]  # the service's config file, as it is
     environment: dict[str, str]  # what overrides it
 
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> "Origin":
+        """Read asdict(origin)."""
+        return cls(**{**fields, "machine": Machine(**fields["machine"])})
+
     @property
     def model(self) -> str:
+        """As configured."""
         named: str = self.config.get("model", {}).get("size", "unknown")
         return self.environment.get(f"{ENV}MODEL__SIZE", named)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """For those who read it."""
+        return {
+            "Machine": str(self.machine),
+            "Commit": self.commit,
+            "Taken": self.taken,
+            "Overrides": ", ".join(f"{k}={v}" for k, v in self.environment.items()) or "none",
+            "Command": self.command,
+        }
+
+
+def origin(command: str, config: Path, environ: Mapping[str, str], folder: Path) -> Origin:
+    """This machine, this moment, and what is checked out in a folder."""
+    taken = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return Origin(taken, commit(folder), command, machine(), *configured(config, environ))
 
 
 def machine() -> Machine:
