@@ -20,7 +20,7 @@ from tests.cluster.hosts import DISKS, HERE, INSIDE, KEYS, SBIN, Host, accepts, 
 from tests.service import ROOT, wait_until
 
 FAKE = {"MODEL__ENGINE": "fake", "VAD__METHOD": "off", "QUALITY__FILTERS": "[]"}
-HOSTS, MODELS_A_HOST = 3, 2
+SERVING, MODELS_A_HOST = 3, 2
 PORT = 8000
 PASSWORD = "told-to-nobody"  # of Redis
 CLUSTER = "deploy/cluster-local.yaml"  # as docs/cluster.md calls it
@@ -125,17 +125,16 @@ def checked_out(hosts: list[Host], serving: list[Host]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def hosts() -> list[Host]:
+def network() -> None:
     if reason := why_not():
         pytest.skip(reason)
     if INSIDE not in os.environ:
         pytest.skip("it would change this machine's own network: `make test-cluster` gives it another")
     create_network()
-    return [Host(number) for number in range(HOSTS)]
 
 
 @pytest.fixture(scope="session")
-def redis(hosts: list[Host]) -> Iterator[str | None]:
+def redis(network: None) -> Iterator[str | None]:
     """The address of one here, where a person sits; None where there is none."""
     program = shutil.which("redis-server", path=SBIN)
     if program is None:
@@ -150,11 +149,17 @@ def redis(hosts: list[Host]) -> Iterator[str | None]:
 
 
 @pytest.fixture(scope="session")
+def hosts(network: None, redis: str | None) -> list[Host]:
+    """Those that serve, and before them a head that does not, where Redis remembers for it."""
+    return [Host(number) for number in range(SERVING + bool(redis))]
+
+
+@pytest.fixture(scope="session")
 def cluster(hosts: list[Host], redis: str | None) -> Cluster:
     """Up, with the service deployed, on the fake engine; with Redis, where there is one."""
     for name in [name for name in os.environ if name.startswith(("RAY_", "WHISPER_SERVE__"))]:
         del os.environ[name]
-    serving = hosts[1:] if redis else hosts
+    serving = hosts[-SERVING:]
     cluster = Cluster(hosts, serving, checked_out(hosts, serving))
     if redis:
         remember(cluster.repository / CLUSTER, redis)

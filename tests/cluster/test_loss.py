@@ -24,13 +24,12 @@ def test_a_host_is_lost_and_comes_back_and_no_request_is_lost(
     cluster: Cluster, loss: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lost = cluster.serving[-1]
-    others = [host for host in cluster.hosts if host is not lost]
+    others = [host for host in cluster.serving if host is not lost]
     with load(cluster, others) as callers:
         wait_for_more(callers)
         went = time.monotonic()
         lost.unplug() if loss == "cut off" else lost.power_off()
-        left = {host.address for host in cluster.serving if host is not lost}
-        wait_until(lambda: {*cluster.replicas()} == left, 90)
+        wait_until(lambda: {*cluster.replicas()} == {host.address for host in others}, 90)
         noticed = time.monotonic() - went
         wait_for_more(callers)
         came = time.monotonic()
@@ -91,7 +90,7 @@ def test_the_same_command_deploys_a_real_model_that_hears_speech_at_every_addres
 
 
 def test_ray_down_leaves_nothing_running(cluster: Cluster) -> None:
+    cluster.run(DOWN)
     for host in cluster.hosts[1:]:
         host.run_ray("stop")
-    cluster.run(DOWN)
     wait_until(lambda: not any(running(host, "[r]aylet|[g]cs_server|^ray::") for host in cluster.hosts))
