@@ -6,14 +6,15 @@ from pathlib import Path
 
 from loadtest.quality.answer import Answer
 from loadtest.quality.corpus import Recording
-from loadtest.quality.passes import Passes
+from whisper_serve.batcher import Batcher
 from whisper_serve.config import Config, load_config
-from whisper_serve.engines import load_engine
+from whisper_serve.engines import Engine, Outcome, load_engine
+from whisper_serve.errors import TranscriptionError
 from whisper_serve.fit import fit
 from whisper_serve.machine import this_machine
 from whisper_serve.replica import engine_settings
-from whisper_serve.transcriber import Transcriber
-from whisper_serve.types import WINDOW_S, Options
+from whisper_serve.transcriber import Infer, Transcriber
+from whisper_serve.types import WINDOW_S, Heard, Options, Window
 
 AT_ONCE = 8  # recordings, so that short ones too fill a batch
 
@@ -30,7 +31,22 @@ def config_for(engine: str, file: Path) -> Config:
 def create_transcriber(config: Config) -> Transcriber:
     """With its engine loaded; to be called where an event loop runs."""
     engine = load_engine(config.model.engine, engine_settings(config))
-    return Transcriber(config, Passes(engine, config.deployment.max_batch_audio_s or WINDOW_S))
+    return Transcriber(config, over(engine, config.deployment.max_batch_audio_s or WINDOW_S))
+
+
+def over(engine: Engine, batch_s: float) -> Infer:
+    """A function that hears a window with `engine`, in batches as a replica makes them."""
+    batcher: Batcher[Window, Outcome] = Batcher(
+        engine.transcribe, engine.workers, batch_s, engine.largest_batch
+    )
+
+    async def infer(window: Window) -> Heard:
+        outcome = await batcher(window, window.seconds)
+        if isinstance(outcome, TranscriptionError):
+            raise outcome
+        return outcome
+
+    return infer
 
 
 async def hear(

@@ -10,8 +10,7 @@ import pytest
 import soundfile
 
 from loadtest import speech
-from loadtest.quality.ear import config_for
-from loadtest.quality.passes import Passes
+from loadtest.quality.ear import config_for, over
 from loadtest.quality.times import disordered, outside, outside_segment, words_of
 from whisper_serve.engines import Engine, load_engine
 from whisper_serve.replica import engine_settings
@@ -38,7 +37,7 @@ def engine() -> Engine:
 
 @pytest.fixture
 def transcriber(engine: Engine) -> Transcriber:
-    return Transcriber(CONFIG, Passes(engine, WINDOW_S))
+    return Transcriber(CONFIG, over(engine, WINDOW_S))
 
 
 def shared(name: str) -> Path:
@@ -86,7 +85,7 @@ async def test_word_times_are_in_order_inside_their_segment_and_the_recording(
 
 async def test_a_minute_told_in_steps_is_the_same_as_told_at_once(engine: Engine) -> None:
     greedy = CONFIG.quality.model_copy(update={"temperatures": (0.0,)})  # warmer tries are left to chance
-    transcriber = Transcriber(CONFIG.model_copy(update={"quality": greedy}), Passes(engine, WINDOW_S))
+    transcriber = Transcriber(CONFIG.model_copy(update={"quality": greedy}), over(engine, WINDOW_S))
     data = await asyncio.to_thread(speech.recording("multilingual.mp3").read_bytes)
     waited = await transcriber.transcribe(data, Options())
     recording = await transcriber.open(data, Options())
