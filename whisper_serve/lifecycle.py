@@ -210,8 +210,6 @@ class Bar:
 
 def start_ray(config: Config, joins: bool) -> str | None:
     """Start or join Ray; return its dashboard's URL, where there is one."""
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # it would fold log lines of different requests
-    os.environ.setdefault("RAY_COLOR_PREFIX", "0")
     os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "1")  # a dead proxy is back in 3 s, not 24
     for name in ("ray", "ray.serve"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -171,6 +171,7 @@ class Transcriber:
         finally:  # the caller may be gone, or a window may have failed
             for task in running:
                 task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
 
     def _room(self, options: Options) -> int:
         return (self.config.server.max_parallel_windows or 1) if options.use_parallel else 1

@@ -113,6 +113,28 @@ def test_whoever_dies_no_request_is_lost(
     assert patience_s or not counts["tried_again"]
 
 
+@pytest.mark.parametrize("victim", ["haproxy", "ray::HAProxyManager"])
+def test_with_haproxy_in_front_no_request_is_lost_either(
+    victim: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = FAKE | {"SERVER__PROXY": "haproxy", "SERVER__DEDICATED_CPU": "false"}
+    with started(settings) as service:
+        service.wait_until_ready()
+        with load(service, 60) as running:
+            running.wait_for_more(30)
+            first = [p for p in service.processes() if victim in (p.name(), (p.cmdline() or [""])[0])]
+            assert first
+            first[0].send_signal(signal.SIGKILL)
+            began = time.monotonic()
+            running.wait_for_more(30)
+            back = time.monotonic() - began
+            counts = running.counts()
+        with capsys.disabled():
+            told = {name: value for name, value in counts.items() if name != "lost"}
+            print(f"\n{victim}: {told}, 30 answers after {back:.1f} s, lost {len(counts['lost'])}")
+        assert counts["lost"] == []
+
+
 def test_what_kills_two_replicas_is_refused_and_kept_aside_and_others_are_answered(service: Running) -> None:
     with load(service, 0) as running:
         running.wait_for_more(20)
