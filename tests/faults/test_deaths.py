@@ -113,6 +113,47 @@ def test_whoever_dies_no_request_is_lost(
     assert patience_s or not counts["tried_again"]
 
 
+def test_a_model_replica_out_of_memory_loses_no_request(
+    service: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    victim = named(service, MODEL)[0]
+    with load(service, 0) as running, memory_limit(victim, extra_mb=100):
+        running.wait_for_more(20)
+        with service.client() as client:
+            for _ in range(30):
+                files = {"audio_file": ("a.wav", wav(8.8, level=random.uniform(0.1, 0.9)))}
+                answer = client.post("/transcribe", files=files, data={"prompt": "eat 300"})
+                assert answer.status_code == 200, answer.text
+                if not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE:
+                    break
+            else:
+                pytest.fail("the replica never ran out of memory")
+        running.wait_for_more(30)
+        counts = running.counts()
+    with capsys.disabled():
+        print(f"\nout of memory: {counts['answered']} answered, lost {len(counts['lost'])}")
+    assert counts["lost"] == []
+
+
+@contextmanager
+def memory_limit(process: psutil.Process, extra_mb: int) -> Iterator[None]:
+    """Let the kernel kill it once it takes `extra_mb` more than now."""
+    unified = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+    group = Path("/sys/fs/cgroup", "" if unified else "memory", f"whisper_serve_{process.pid}")
+    try:
+        group.mkdir()
+    except OSError as e:
+        pytest.skip(f"needs control groups: {e}")
+    most = process.memory_info().rss + extra_mb * 2**20
+    try:
+        (group / "cgroup.procs").write_text(str(process.pid))
+        (group / ("memory.max" if unified else "memory.limit_in_bytes")).write_text(str(most))
+        yield
+    finally:
+        wait_until(lambda: not (group / "cgroup.procs").read_text().strip())
+        group.rmdir()
+
+
 @pytest.mark.parametrize("victim", ["haproxy", "ray::HAProxyManager"])
 def test_with_haproxy_in_front_no_request_is_lost_either(
     victim: str, capsys: pytest.CaptureFixture[str]
@@ -122,9 +163,8 @@ def test_with_haproxy_in_front_no_request_is_lost_either(
         service.wait_until_ready()
         with load(service, 60) as running:
             running.wait_for_more(30)
-            first = [p for p in service.processes() if victim in (p.name(), (p.cmdline() or [""])[0])]
-            assert first
-            first[0].send_signal(signal.SIGKILL)
+            haproxy = [p for p in service.processes() if p.name() == victim]
+            (haproxy or named(service, victim))[0].send_signal(signal.SIGKILL)
             began = time.monotonic()
             running.wait_for_more(30)
             back = time.monotonic() - began

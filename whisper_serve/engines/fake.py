@@ -1,7 +1,7 @@
 """An engine that hears how long its windows are: for tests of everything but the model.
 
 A prompt steers it: "explode" fails the window, "crash" the whole batch, "die" the process,
-"slow N" takes N seconds over it, "slow N PATH" makes the file PATH first; "misled" hears it
+"eat N" takes N MB of memory over it, "slow N" takes N seconds, "slow N PATH" makes the file PATH first; "misled" hears it
 twice, "say TEXT" hears TEXT; "spite PATH" fails wherever the file PATH names this process, or nobody yet.
 """
 
@@ -31,6 +31,8 @@ class FakeEngine:
                 raise MemoryError("asked to crash")
             if window.options.prompt == "die":
                 os.kill(os.getpid(), signal.SIGKILL)
+            if window.options.prompt.startswith("eat "):
+                bytearray(int(window.options.prompt.removeprefix("eat ")) * 2**20)
             if window.options.prompt.startswith("slow "):
                 _, seconds, *path = window.options.prompt.split(" ")
                 for name in path:
