@@ -95,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
     except CannotRun as e:
         print(e, file=sys.stderr)
         return 2
-    name = args.out / f"{time.strftime('%Y%m%dT%H%M%S')}-memory"
+    name = args.out / "soak-memory"
     plot = drawing(Plot("Memory", "minutes", "MB of RSS", sampler.memory, linear))
     name.with_suffix(".html").write_text(PAGE.format(plot), encoding="utf-8")
     name.with_suffix(".json").write_text(json.dumps(sampler.memory), encoding="utf-8")

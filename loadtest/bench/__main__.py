@@ -35,6 +35,7 @@ from whisper_serve.machine import count_cpus
 from whisper_serve.weights import fetch
 
 ROOT = Path(__file__).resolve().parents[2]
+QUEUED_S = 3600.0  # of audio in the service: its callers wait as the peers' do, and none is refused
 PACKAGES = ("ray", "ctranslate2", "faster-whisper", "openai-whisper", "torch", "openvino", "pywhispercpp")
 
 
@@ -87,7 +88,9 @@ def measure(args: argparse.Namespace, scratch: Path, command: str) -> Report:
     extent = QUICK if args.quick else FULL
     extent = replace(extent, rounds=args.rounds or extent.rounds)
     decks = workloads(load_clips(args.clips) if args.clips else default_clips(), extent, scratch)
-    overrides = {"deployment": {"num_replicas": args.replicas}} if args.replicas else {}
+    overrides: dict[str, dict[str, Any]] = {"server": {"max_queued_audio_s": QUEUED_S}}
+    if args.replicas:
+        overrides["deployment"] = {"num_replicas": args.replicas}
     bench = Bench(
         Ground(args.config, ROOT, args.out, decks, extent), field_of(args.peers, config, cpus, overrides)
     )
