@@ -6,13 +6,11 @@ What cannot work is said in one sentence before Ray starts (StartError).
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from operator import attrgetter
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAY
 from ray.serve.schema import LoggingConfig
 from tqdm import tqdm
 
+from whisper_serve.addresses import check_port, free_port, is_any, is_loopback
 from whisper_serve.app import build_app
 from whisper_serve.config import Config
 from whisper_serve.errors import ConfigError, StartError
@@ -167,18 +166,6 @@ def check_tls(config: Config) -> None:
             raise ConfigError(f"cannot read {path}; security.tls_cert and tls_key name two PEM files")
 
 
-def check_port(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as e:
-            raise ConfigError(
-                f"cannot listen on {host}:{port}: {e.strerror}; set server.port to a free one"
-            ) from e
-
-
 def fetch_weights(config: Config) -> None:
     """Before Ray starts, so that its replicas find them and a person sees them come."""
     if config.model.engine == "fake":
@@ -250,15 +237,6 @@ def use_haproxy() -> None:
     }
 
 
-def free_port(host: str, port: int) -> int:
-    """`port`, or the next one that is free."""
-    for candidate in range(port, min(port + 100, 65536)):
-        with suppress(ConfigError):
-            check_port(host, candidate)
-            return candidate
-    raise ConfigError(f"no port from {port} on is free for Ray's dashboard; set server.dashboard_port")
-
-
 def the_cluster() -> Machine:
     """What Ray's nodes have together; CPUs are those of the largest, where one replica must fit."""
     nodes: list[dict[str, float]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -303,18 +281,6 @@ def open_to_all(config: Config) -> str | None:
         f"WARNING: whoever reaches port {config.server.port} of this machine can use the service: "
         'no security.keys are set. Set some, or server.host to "127.0.0.1".'
     )
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return not is_any(host) and ip_address(host).is_loopback
-    except ValueError:  # a name
-        return host == "localhost"
-
-
-def is_any(host: str) -> bool:
-    """Whether it stands for every address of the machine."""
-    return host in ("", "::") or not host.strip("0.")
 
 
 def ready_line(config: Config, dashboard: str | None) -> str:
