@@ -14,7 +14,8 @@ from whisper_serve.config import Config
 from whisper_serve.engines import EngineSettings
 from whisper_serve.engines.fake import FakeEngine
 from whisper_serve.errors import TranscriptionError
-from whisper_serve.transcriber import Infer, Transcriber
+from whisper_serve.fallback import Infer
+from whisper_serve.transcriber import Transcriber
 from whisper_serve.types import SAMPLE_RATE, Heard, Window
 
 

@@ -6,7 +6,7 @@ Knows no HTTP, no Ray and no engine: what hears a window is a function it is giv
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +21,7 @@ from whisper_serve.admission import Admission, Bounds, Place
 from whisper_serve.audio import decode, from_pcm
 from whisper_serve.config import Config
 from whisper_serve.errors import ModelFailed, TimedOut
+from whisper_serve.fallback import Infer, hear
 from whisper_serve.types import (
     SAMPLE_RATE,
     WINDOW_S,
@@ -35,7 +36,6 @@ from whisper_serve.types import (
     Window,
 )
 
-Infer = Callable[[Window], Awaitable[Heard]]
 T = TypeVar("T")
 
 BYTES_A_SECOND = 2 * SAMPLE_RATE  # of a plain WAV: a guess at a length until the file is decoded
@@ -181,43 +181,13 @@ class Transcriber:
         deadline.end_at(until)  # in this task, and where its window goes
         try:
             with tracing.span("window", start=window.start, seconds=window.seconds):
-                heard = await self._hear(window)
+                heard = await hear(window, self.infer, self.config.quality)
         except ModelFailed as e:
             where = f"{window.start:.1f} to {window.start + window.seconds:.1f} s"
             if not window.options.allow_partial:
                 raise ModelFailed(f"{where} could not be heard: {e}") from e
             return Outcome(window, hole=Hole(window.start, window.start + window.seconds, str(e)))
         return Outcome(window, heard, queue_s=max(0.0, time.perf_counter() - began - heard.pass_s))
-
-    async def _hear(self, window: Window) -> Heard:
-        """One window, warmer each time its text looks wrong (openai-whisper's temperature fallback)."""
-        heard = await self.infer(window)
-        share, whole, sure = heard.inference_s, heard.pass_s, heard.language_probability
-        for temperature in self._ladder(window.options):
-            if not self._looks_wrong(heard):
-                break
-            options = replace(window.options, temperature=temperature, language=heard.language)
-            heard = await self.infer(replace(window, options=options))
-            share, whole = share + heard.inference_s, whole + heard.pass_s
-        return replace(heard, inference_s=share, pass_s=whole, language_probability=sure)
-
-    def _ladder(self, options: Options) -> tuple[float, ...]:
-        return tuple(t for t in self.config.quality.temperatures if t > 0) if options.temperature == 0 else ()
-
-    def _looks_wrong(self, heard: Heard) -> bool:
-        """Text that repeats itself or is unlikely, though something was said.
-
-        In silence and noise a warmer try would only invent other words.
-        """
-        quality = self.config.quality
-        return any(
-            s.no_speech_prob <= quality.no_speech_threshold
-            and (
-                s.compression_ratio > quality.compression_ratio_threshold
-                or s.avg_logprob < quality.logprob_threshold
-            )
-            for s in heard.segments
-        )
 
     def _step(self, outcome: Outcome, last: Segment | None, recording: Recording) -> Step:
         done = min(1.0, (outcome.window.start + outcome.window.seconds) / recording.duration)

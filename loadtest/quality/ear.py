@@ -10,10 +10,11 @@ from whisper_serve.batcher import Batcher
 from whisper_serve.config import Config, load_config
 from whisper_serve.engines import Engine, Outcome, load_engine
 from whisper_serve.errors import TranscriptionError
+from whisper_serve.fallback import Infer
 from whisper_serve.fit import fit
 from whisper_serve.machine import this_machine
 from whisper_serve.replica import engine_settings
-from whisper_serve.transcriber import Infer, Transcriber
+from whisper_serve.transcriber import Transcriber
 from whisper_serve.types import WINDOW_S, Heard, Options, Window
 
 AT_ONCE = 8  # recordings, so that short ones too fill a batch

@@ -15,7 +15,8 @@ from whisper_serve.admission import Admission, Bounds
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
 from whisper_serve.config import Config
-from whisper_serve.transcriber import Infer, Transcriber
+from whisper_serve.fallback import Infer
+from whisper_serve.transcriber import Transcriber
 from whisper_serve.types import Heard, Window
 
 pytestmark = pytest.mark.anyio

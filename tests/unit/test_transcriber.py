@@ -108,6 +108,13 @@ async def test_text_that_repeats_itself_is_tried_warmer() -> None:
     assert transcript.text == "song"
 
 
+async def test_where_every_try_looks_wrong_the_likeliest_without_a_loop_is_taken() -> None:
+    tries = [heard(" la la", compression_ratio=3.0, avg_logprob=-0.1), heard(" sung", avg_logprob=-1.2)]
+    tries += [heard(f" {i}", avg_logprob=-2.0) for i in range(4)]
+    transcript = await Transcriber(fake_config(), Log(*tries)).transcribe(wav(2), Options())
+    assert transcript.text == "sung"
+
+
 async def test_unlikely_text_in_what_is_no_speech_is_not_tried_again() -> None:
     infer = Log(heard(" hm", avg_logprob=-2.0, no_speech_prob=0.9))
     await Transcriber(fake_config(), infer).transcribe(wav(2), Options())
