@@ -69,7 +69,7 @@ def segments(outcomes: dict[str, list[Heard]]) -> list[Segment]:
 def test_both_engines_hear_the_words(outcomes: dict[str, list[Heard]]) -> None:
     spoken = [clip.text for clip in speech.clips()]
     for heard in outcomes.values():
-        assert wer(spoken, [text(h) for h in heard]) <= 0.2  # 63 words, odd names among them
+        assert wer(spoken, [text(h) for h in heard]) <= 0.25  # tiny.en; 63 words, odd names among them
 
 
 def test_both_engines_hear_the_same_words(outcomes: dict[str, list[Heard]]) -> None:

@@ -49,7 +49,9 @@ def cluster_commands_name_what_exists(service: Running, block: str) -> None:
     up, execute = map(shlex.split, block.splitlines())
     assert up[:2] == ["ray", "up"]
     assert (ROOT / up[2]).is_file()
-    assert "main.py --detach" in execute[-1]
+    command = execute[-1].split()
+    assert (ROOT / command[command.index("--config") + 1]).is_file()
+    assert command[-1] == "--detach"
 
 
 CHECKS: dict[str, Callable[[Running, str], None]] = {
