@@ -7,6 +7,7 @@ Exit code 0: every answer was right and memory stayed; 1: not so; 2: nothing cou
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -90,7 +91,16 @@ def main(argv: Sequence[str]) -> int:
     load = ["--shape", "soak", "--ladder", str(args.users), "--seconds", str(args.minutes * 60)]
     try:
         with own_service(args.config, ROOT, args.out / "service.log") as url, Sampler() as sampler:
-            command = [sys.executable, "-m", "loadtest", "--url", url, "--out", str(args.out), *load]
+            command = [
+                sys.executable,
+                "-m",
+                "loadtest",
+                "--url",
+                url,
+                "--out",
+                os.path.relpath(args.out, ROOT),
+                *load,
+            ]
             ended = subprocess.run(command, cwd=ROOT, check=False)
     except CannotRun as e:
         print(e, file=sys.stderr)
