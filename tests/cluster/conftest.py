@@ -17,9 +17,8 @@ import pytest
 import yaml
 
 from tests.cluster.hosts import DISKS, HERE, INSIDE, KEYS, SBIN, Host, accepts, create_network, why_not
-from tests.service import ROOT, wait_until
+from tests.service import FAKE, ROOT, wait_until
 
-FAKE = {"MODEL__ENGINE": "fake", "VAD__METHOD": "off", "QUALITY__FILTERS": "[]"}
 SERVING, MODELS_A_HOST = 3, 2
 PORT = 8000
 PASSWORD = "told-to-nobody"  # of Redis

@@ -17,8 +17,7 @@ import psutil
 import pytest
 
 from tests.conftest import wav
-from tests.integration.test_service import FAKE
-from tests.service import ROOT, Running, started, wait_until
+from tests.service import FAKE, ROOT, Running, started, wait_until
 
 MODEL, INGRESS = "ray::ServeReplica:default:Model", "ray::ServeReplica:default:Ingress"
 PROXY, CONTROLLER = "ray::ProxyActor", "ray::ServeController"

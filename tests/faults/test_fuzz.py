@@ -14,8 +14,7 @@ import pytest
 
 from loadtest import speech
 from tests.faults.mutants import LONGEST_S, mutant
-from tests.integration.test_service import FAKE
-from tests.service import ROOT, memory_mb, started
+from tests.service import FAKE, ROOT, memory_mb, started
 
 FILES = int(os.environ.get("FUZZ", "20000"))
 REQUESTS = FILES // 10

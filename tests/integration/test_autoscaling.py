@@ -11,8 +11,7 @@ from ray.serve.config import AutoscalingContext
 
 from tests.conftest import wav
 from tests.faults.test_deaths import MODEL, Load, named
-from tests.integration.test_service import FAKE
-from tests.service import Running, started, wait_until
+from tests.service import FAKE, Running, started, wait_until
 from whisper_serve.autoscaling import IN_HAND, ByAudio
 
 QUICK = {

@@ -12,9 +12,8 @@ import pytest
 from tests.clients import CLIENTS, results
 from tests.clients.captured import CAPTURED
 from tests.conftest import wav
-from tests.integration.test_service import FAKE
 from tests.openai_schema import check
-from tests.service import Running, started, wait_until
+from tests.service import FAKE, Running, started, wait_until
 
 SAID = "2.0 seconds at 0.0, batch of 1."
 

@@ -14,9 +14,7 @@ import psutil
 import pytest
 
 from tests.conftest import wav
-from tests.service import Running, started, wait_until
-
-FAKE = {"MODEL__ENGINE": "fake", "VAD__METHOD": "off", "QUALITY__FILTERS": "[]"}
+from tests.service import FAKE, Running, started, wait_until
 
 
 @pytest.fixture(scope="module")
