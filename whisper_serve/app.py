@@ -18,7 +18,7 @@ from whisper_serve import metrics
 from whisper_serve.admission import Admission, Bounds
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
-from whisper_serve.autoscaling import IN_HAND, autoscaling_config
+from whisper_serve.autoscaling import autoscaling_config
 from whisper_serve.config import Config, load_config
 from whisper_serve.fit import fit
 from whisper_serve.logger import set_up_logging
@@ -26,12 +26,11 @@ from whisper_serve.loopback import close_replica_port
 from whisper_serve.machine import this_machine
 from whisper_serve.meters import exporters, start_meters
 from whisper_serve.metrics import record
-from whisper_serve.replica import Answer, Remote, Replica
+from whisper_serve.replica import Remote, Replica
 from whisper_serve.router import AvoidingRouter
 from whisper_serve.scrape import scrape
 from whisper_serve.tracing import set_up_tracing
 from whisper_serve.transcriber import Transcriber
-from whisper_serve.types import Window
 
 # Windows with a model replica at once: enough to gather batches from, few enough to share out. With one
 # at a time, replicas would starve while Ray's routers sleep.
@@ -65,22 +64,6 @@ class Ingress:
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_api(self.service, behind_proxy=True)
-
-
-class Model(Replica):
-    """A replica that tells Serve how much audio it has in hand."""
-
-    in_hand_s = 0.0
-
-    async def hear(self, window: Window, *about: Any, **named: Any) -> Answer:
-        self.in_hand_s += window.seconds
-        try:
-            return await super().hear(window, *about, **named)
-        finally:
-            self.in_hand_s -= window.seconds
-
-    def record_autoscaling_stats(self) -> dict[str, float]:
-        return {IN_HAND: self.in_hand_s}
 
 
 async def figures() -> str:
@@ -117,7 +100,7 @@ def build_app(config: Config) -> Application:
         graceful_shutdown_timeout_s=server.drain_timeout_s,
         health_check_period_s=deployment.health_check_period_s,
         health_check_timeout_s=deployment.health_check_timeout_s,
-    )(Model)
+    )(Replica)
     ingress = serve.deployment(
         name="Ingress",
         num_replicas=server.num_ingress,

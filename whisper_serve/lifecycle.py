@@ -125,7 +125,8 @@ def changed(load: Load, config: Config, joins: bool) -> Config:
     try:
         new = fit(load(), the_cluster() if joins else this_machine())
         check_change(config, new)
-        fetch_weights(new)
+        if not joins:  # a cluster's nodes fetch their own
+            fetch_weights(new)
         deploy_app(new)
     except StartError as e:
         print(f"error: the configuration stays as it was: {e}", file=sys.stderr, flush=True)

@@ -21,6 +21,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from ray.serve.handle import DeploymentHandle
 
 from whisper_serve import deadline, metrics, tracing
+from whisper_serve.autoscaling import IN_HAND
 from whisper_serve.batcher import Batcher
 from whisper_serve.config import Config
 from whisper_serve.engines import EngineSettings, Outcome, load_engine
@@ -77,6 +78,7 @@ class Replica:
             batch_items=self.engine.largest_batch,
             wait_s=config.deployment.batch_wait_timeout_s,
         )
+        self.in_hand_s = 0.0
         took = time.perf_counter() - began
         self.log.info("model loaded", extra={"model": config.model.size, "seconds": took})
         if config.server.metrics:
@@ -98,7 +100,11 @@ class Replica:
         """left_s: seconds in which its caller still wants it. trace: what its span is part of. avoid: see router.py."""
         with tracing.span("hear", SpanKind.SERVER, trace):
             asked = Asked(window, time.monotonic() + left_s, request_id)
-            outcome = await self.batched(asked, window.seconds)
+            self.in_hand_s += window.seconds
+            try:
+                outcome = await self.batched(asked, window.seconds)
+            finally:
+                self.in_hand_s -= window.seconds
             if isinstance(outcome, Heard):
                 tracing.note("pass", outcome.pass_s, windows=outcome.batch_windows, audio_s=outcome.batch_s)
         return Answer(outcome, serve.get_replica_context().replica_id.unique_id)
@@ -162,6 +168,10 @@ class Replica:
             else o
             for w, o in zip(windows, outcomes, strict=True)
         ]
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """What Serve asks for, to hand it to autoscaling.py."""
+        return {IN_HAND: self.in_hand_s}
 
     async def ready(self) -> bool:
         """A replica that answers has its model."""
