@@ -18,7 +18,7 @@ from loadtest.errors import CannotRun
 from loadtest.origin import commit, machine
 from loadtest.quality.rates import rate
 from whisper_serve.audio import decode
-from whisper_serve.engines import EngineSettings, load_engine
+from whisper_serve.engines import EngineSettings, load_engine, transcribe
 from whisper_serve.errors import StartError
 from whisper_serve.types import WINDOW_S, Heard, Options, Samples, Window
 from whisper_serve.weights import fetch
@@ -64,7 +64,7 @@ def ours(at_once: int = GROUP, **settings: str) -> Callable[[Path], Hear]:
         def hear(clips: Sequence[Samples]) -> list[str]:
             windows = [Window(clip, 0.0, Options(language=LANGUAGE)) for clip in clips]
             parts = [windows[i : i + at_once] for i in range(0, len(windows), at_once)]
-            return [text_of(outcome) for part in parts for outcome in engine.transcribe(part)]
+            return [text_of(outcome) for part in parts for outcome in transcribe(engine, part)]
 
         return hear
 

@@ -11,7 +11,7 @@ import soundfile
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
 from whisper_serve.config import Config
-from whisper_serve.engines import EngineSettings
+from whisper_serve.engines import EngineSettings, transcribe
 from whisper_serve.engines.fake import FakeEngine
 from whisper_serve.errors import TranscriptionError
 from whisper_serve.fallback import Infer
@@ -38,7 +38,7 @@ def fake_config(**sections: Any) -> Config:
 
 
 async def fake_infer(window: Window) -> Heard:
-    outcome = FakeEngine(EngineSettings(None)).transcribe([window])[0]
+    outcome = transcribe(FakeEngine(EngineSettings(None)), [window])[0]
     if isinstance(outcome, TranscriptionError):
         raise outcome
     return outcome

@@ -2,7 +2,8 @@
 
 Ray's `serve.batch` closes a batch before it knows that anybody is free to hear
 it: without a wait every batch holds one item, however many wait behind it. Here
-a batch is chosen when a worker comes free, from all that waits then.
+a batch is chosen when a worker comes free, from all that waits then, and what
+comes while its items are prepared one by one still joins it.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
+Prepared = TypeVar("Prepared")
 Result = TypeVar("Result")
 
 LIKE = 2.0  # lengths share a batch up to this ratio: a shorter item waits, and pays a little, for the longest
@@ -29,23 +31,25 @@ class Waiting(Generic[Item, Result]):
     since: float = field(default_factory=time.monotonic)
 
 
-class Batcher(Generic[Item, Result]):
+class Batcher(Generic[Item, Prepared, Result]):
     """A queue and `workers` threads. To be used from one event loop.
 
-    run: hears a batch, in a worker's thread; one result an item, in order. If it raises, the whole batch does.
+    prepare: does for an item what needs no others, in a worker's thread. If it raises, its batch does.
+    run: hears a batch, in the same thread; one result an item, in order. If it raises, the whole batch does.
     batch_s, batch_items: the most a batch holds, in seconds and in items; an item longer than `batch_s` goes alone.
     wait_s: how long a free worker waits for a fuller batch, from the time its first item came.
     """
 
     def __init__(
         self,
-        run: Callable[[list[Item]], Sequence[Result]],
+        prepare: Callable[[Item], Prepared],
+        run: Callable[[list[Prepared]], Sequence[Result]],
         workers: int,
         batch_s: float,
         batch_items: int,
         wait_s: float = 0.0,
     ) -> None:
-        self._run = run
+        self._prepare, self._run = prepare, run
         self._idle = workers
         self._batch_s, self._batch_items, self._wait_s = batch_s, batch_items, wait_s
         self._queue: list[Waiting[Item, Result]] = []  # by time of arrival
@@ -66,27 +70,48 @@ class Batcher(Generic[Item, Result]):
     def _start(self) -> None:
         """Give idle workers what waits; come back later where a fuller batch is worth a wait."""
         while self._idle and self._queue:
-            batch = choose(self._queue, self._batch_s, self._batch_items)
+            batch = self._choose([])
             due = self._queue[0].since + self._wait_s - time.monotonic()
             if due > 0 and not self._full(batch):
                 asyncio.get_running_loop().call_later(due, self._start)
                 return
-            self._queue = [waiting for waiting in self._queue if waiting not in batch]
+            self._take(batch)
             self._idle -= 1
             task = asyncio.create_task(self._hear(batch))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
+    def _choose(self, begun: Sequence[Waiting[Item, Result]]) -> list[Waiting[Item, Result]]:
+        return choose(self._queue, self._batch_s, self._batch_items, begun)
+
+    def _take(self, batch: Sequence[Waiting[Item, Result]]) -> None:
+        self._queue = [waiting for waiting in self._queue if waiting not in batch]
+
     def _full(self, batch: Sequence[Waiting[Item, Result]]) -> bool:
         return len(batch) >= self._batch_items or sum(w.seconds for w in batch) >= self._batch_s
 
     async def _hear(self, batch: Sequence[Waiting[Item, Result]]) -> None:
+        """Prepare a batch, and what joins it meanwhile; hear it."""
         loop = asyncio.get_running_loop()
+        prepared: dict[Waiting[Item, Result], Prepared] = {}
+        fresh = batch
         try:
-            results = await loop.run_in_executor(self._threads, self._run, [w.item for w in batch])
-            for waiting, result in zip(batch, results, strict=True):
-                if not waiting.answer.done():
-                    waiting.answer.set_result(result)
+            while fresh:
+                for waiting in fresh:
+                    if not waiting.answer.done():  # else nobody waits for it any more
+                        prepared[waiting] = await loop.run_in_executor(
+                            self._threads, self._prepare, waiting.item
+                        )
+                fresh = self._choose(batch)
+                self._take(fresh)
+                batch = [*batch, *fresh]
+            wanted = [waiting for waiting in prepared if not waiting.answer.done()]
+            if wanted:
+                ready = [prepared[waiting] for waiting in wanted]
+                results = await loop.run_in_executor(self._threads, self._run, ready)
+                for waiting, result in zip(wanted, results, strict=True):
+                    if not waiting.answer.done():
+                        waiting.answer.set_result(result)
         except Exception as e:
             for waiting in batch:
                 if not waiting.answer.done():
@@ -97,17 +122,25 @@ class Batcher(Generic[Item, Result]):
 
 
 def choose(
-    queue: Sequence[Waiting[Item, Result]], batch_s: float, batch_items: int
+    queue: Sequence[Waiting[Item, Result]],
+    batch_s: float,
+    batch_items: int,
+    begun: Sequence[Waiting[Item, Result]] = (),
 ) -> list[Waiting[Item, Result]]:
-    """The oldest, and of those like it the nearest in length, as far as they fit; by length."""
-    oldest = queue[0]
-    alike = [w for w in queue[1:] if like(w.seconds, oldest.seconds)]
-    batch, total = [oldest], oldest.seconds
+    """The oldest, and of those like it the nearest in length, as far as they fit.
+
+    begun: a batch that these are to join; its first is the oldest.
+    """
+    chosen = list(begun or queue[:1])
+    if not chosen:
+        return []
+    oldest, total = chosen[0], sum(w.seconds for w in chosen)
+    alike = [w for w in queue if w not in chosen and like(w.seconds, oldest.seconds)]
     for waiting in sorted(alike, key=lambda w: abs(w.seconds - oldest.seconds)):
-        if len(batch) < batch_items and total + waiting.seconds <= batch_s:
-            batch.append(waiting)
+        if len(chosen) < batch_items and total + waiting.seconds <= batch_s:
+            chosen.append(waiting)
             total += waiting.seconds
-    return sorted(batch, key=lambda w: w.seconds)
+    return chosen[len(begun) :]
 
 
 def like(one: float, other: float) -> bool:

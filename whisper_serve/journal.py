@@ -47,8 +47,8 @@ class Journal:
         return len(self._left_of(name))
 
     @contextmanager
-    def during(self, names: Sequence[str]) -> Iterator[None]:
-        """The pass in which these are heard. Who comes out of it is cleared of earlier deaths."""
+    def marked(self, names: Sequence[str]) -> Iterator[None]:
+        """A time in which these are to blame, should the process end."""
         files = [self._folder / f"{name}.{self._process}.{next(self._numbers)}" for name in names]
         for file in files:
             file.touch()
@@ -57,6 +57,12 @@ class Journal:
         finally:
             for file in files:
                 file.unlink(missing_ok=True)
+
+    @contextmanager
+    def during(self, names: Sequence[str]) -> Iterator[None]:
+        """The pass in which these are heard. Who comes out of it is cleared of earlier deaths."""
+        with self.marked(names):
+            yield
         for name in names:
             for file in self._left_of(name):
                 file.unlink(missing_ok=True)

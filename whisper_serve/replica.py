@@ -10,7 +10,7 @@ import os
 import random
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,31 +24,22 @@ from whisper_serve import deadline, metrics, tracing
 from whisper_serve.autoscaling import IN_HAND
 from whisper_serve.batcher import Batcher
 from whisper_serve.config import Config
-from whisper_serve.engines import EngineSettings, Outcome, load_engine
+from whisper_serve.engines import EngineSettings, Outcome, load_engine, transcribe
 from whisper_serve.errors import Deadly, ModelFailed, Overloaded, TimedOut, Unavailable
-from whisper_serve.journal import Journal, name_of, set_aside
-from whisper_serve.logger import request, request_id, set_up_logging
+from whisper_serve.journal import Journal
+from whisper_serve.logger import request_id, set_up_logging
 from whisper_serve.loopback import close_replica_port
 from whisper_serve.machine import keep_to
 from whisper_serve.meters import start_meters
 from whisper_serve.metrics import record
+from whisper_serve.passes import Asked, Passes
 from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Heard, Options, Window
 from whisper_serve.weights import fetch
 
 SILENCE = Window(np.zeros(SAMPLE_RATE, np.float32), 0.0, Options(language="en"))
 READY_TIMEOUT_S = 5.0
 LATELY_S = 10.0
-DEADLY = 2  # deaths of replicas under a window, before it is refused
 PAUSE_S = 1.0  # the longest before a window is sent out again; others were lost with it, all at once
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A window that somebody asked a replica to hear."""
-
-    window: Window
-    until: float  # moment of time.monotonic() after which nobody waits for it
-    request_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +57,14 @@ class Replica:
             keep_to(serve.get_replica_context().rank.local_rank, workers(config))
         self.log = set_up_logging(config.logging)
         tracing.set_up_tracing(config.tracing, "model")
-        self.dead_letters = config.server.dead_letter_dir
-        self.journal = Journal(Path(tempfile.gettempdir()) / f"whisper_serve-{os.getuid()}" / "passes")
+        journal = Journal(Path(tempfile.gettempdir()) / f"whisper_serve-{os.getuid()}" / "passes")
         began = time.perf_counter()
         self.engine = load_engine(config.model.engine, engine_settings(config))
-        self.engine.transcribe([SILENCE])  # so that no caller waits for what a first pass sets up
+        transcribe(self.engine, [SILENCE])  # so that no caller waits for what a first pass sets up
+        passes = Passes(self.engine, journal, config.server.dead_letter_dir)
         self.batched = Batcher(
-            self._sort,
+            passes.prepare,
+            passes.run,
             workers=self.engine.workers,
             batch_s=config.deployment.max_batch_audio_s or WINDOW_S,
             batch_items=self.engine.largest_batch,
@@ -109,66 +101,6 @@ class Replica:
                 tracing.note("pass", outcome.pass_s, windows=outcome.batch_windows, audio_s=outcome.batch_s)
         return Answer(outcome, serve.get_replica_context().replica_id.unique_id)
 
-    def _sort(self, batch: list[Asked]) -> list[Outcome]:
-        """Hear a batch, but not what came too late, nor what is deadly; and alone what may be."""
-        now, names = time.monotonic(), [name_of(asked.window) for asked in batch]
-        outcomes: dict[int, Outcome] = {}
-        together: list[int] = []
-        for i, asked in enumerate(batch):
-            deaths = self.journal.deaths(names[i])
-            if asked.until <= now:
-                outcomes[i] = TimedOut("it waited for longer than it may")
-            elif deaths >= DEADLY:
-                outcomes[i] = self._refuse(asked, names[i])
-            elif deaths:
-                with request(asked.request_id), self.journal.during([names[i]]):
-                    outcomes[i] = self._hear([asked.window])[0]
-            else:
-                together.append(i)
-        if together:
-            ids = ",".join(dict.fromkeys(batch[i].request_id for i in together))
-            with request(ids), self.journal.during([names[i] for i in together]):
-                heard = self._hear([batch[i].window for i in together])
-            outcomes.update(zip(together, heard, strict=True))
-        return [outcomes[i] for i in range(len(batch))]
-
-    def _refuse(self, asked: Asked, name: str) -> Deadly:
-        fields: dict[str, object] = {"request_id": asked.request_id, "hash": name}
-        if self.dead_letters:
-            fields["path"] = str(set_aside(asked.window, name, asked.request_id, self.dead_letters))
-        self.log.error("a window that ended %d replicas is refused", DEADLY, extra=fields)
-        return Deadly(f"{DEADLY} model replicas died while hearing it, and it is not tried again")
-
-    def _hear(self, windows: list[Window]) -> list[Outcome]:
-        began = time.perf_counter()
-        try:
-            outcomes = self.engine.transcribe(windows)
-        except Exception as e:  # an engine answers errors; what it raises is its own failure
-            self.log.exception("the engine failed on %d windows", len(windows))
-            record(metrics.ENGINE_FAILURES)
-            if len(windows) == 1:
-                return [ModelFailed(f"the model failed ({type(e).__name__})")]
-            return [outcome for window in windows for outcome in self._hear([window])]  # who is it?
-        return self._account(windows, outcomes, time.perf_counter() - began)
-
-    def _account(self, windows: list[Window], outcomes: list[Outcome], seconds: float) -> list[Outcome]:
-        """Give each window its share of the pass, by its length."""
-        total, gpu_memory = sum(w.seconds for w in windows) or 1.0, self.engine.gpu_memory_gb()
-        count(len(windows), total, seconds)
-        return [
-            replace(
-                o,
-                inference_s=seconds * w.seconds / total,
-                pass_s=seconds,
-                batch_windows=len(windows),
-                batch_s=total,
-                gpu_memory_gb=gpu_memory,
-            )
-            if isinstance(o, Heard)
-            else o
-            for w, o in zip(windows, outcomes, strict=True)
-        ]
-
     def record_autoscaling_stats(self) -> dict[str, float]:
         """What Serve asks for, to hand it to autoscaling.py."""
         return {IN_HAND: self.in_hand_s}
@@ -176,14 +108,6 @@ class Replica:
     async def ready(self) -> bool:
         """A replica that answers has its model."""
         return True
-
-
-def count(windows: int, audio_s: float, seconds: float) -> None:
-    """A batch that was heard."""
-    record(metrics.BATCH_WINDOWS, windows)
-    record(metrics.BATCH_AUDIO, audio_s)
-    record(metrics.BUSY, seconds)
-    record(metrics.HEARD_AUDIO, audio_s)
 
 
 def workers(config: Config) -> int:

@@ -8,7 +8,7 @@ from loadtest.quality.answer import Answer
 from loadtest.quality.corpus import Recording
 from whisper_serve.batcher import Batcher
 from whisper_serve.config import Config, load_config
-from whisper_serve.engines import Engine, Outcome, load_engine
+from whisper_serve.engines import Engine, Outcome, Prepared, load_engine
 from whisper_serve.errors import TranscriptionError
 from whisper_serve.fallback import Infer
 from whisper_serve.fit import fit
@@ -37,8 +37,8 @@ def create_transcriber(config: Config) -> Transcriber:
 
 def over(engine: Engine, batch_s: float) -> Infer:
     """A function that hears a window with `engine`, in batches as a replica makes them."""
-    batcher: Batcher[Window, Outcome] = Batcher(
-        engine.transcribe, engine.workers, batch_s, engine.largest_batch
+    batcher: Batcher[Window, Prepared, Outcome] = Batcher(
+        engine.prepare, engine.transcribe, engine.workers, batch_s, engine.largest_batch
     )
 
     async def infer(window: Window) -> Heard:

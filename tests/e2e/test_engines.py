@@ -9,11 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ctranslate2 import StorageView
+from whisper.tokenizer import get_tokenizer
 
 from loadtest import speech
 from loadtest.quality.rates import wer
 from whisper_serve.audio import decode
-from whisper_serve.engines import Engine, EngineSettings, load_engine
+from whisper_serve.engines import Engine, EngineSettings, load_engine, transcribe
+from whisper_serve.engines.ctranslate2 import Encoded
+from whisper_serve.engines.decoding import Stretch
 from whisper_serve.errors import BadRequest, ConfigError, WeightsError
 from whisper_serve.types import SAMPLE_RATE, Heard, Options, Segment, Window, Word
 from whisper_serve.weights import fetch
@@ -48,7 +52,7 @@ def window(path: Path, options: Options = ASKED) -> Window:
 
 
 def hear(engine: Engine, *windows: Window) -> list[Heard]:
-    outcomes = engine.transcribe(windows)
+    outcomes = transcribe(engine, windows)
     assert len(outcomes) == len(windows)
     return [outcome for outcome in outcomes if isinstance(outcome, Heard) or pytest.fail(repr(outcome))]
 
@@ -135,7 +139,8 @@ def test_windows_of_one_batch_may_ask_for_different_things(
     engines: dict[str, Engine], clips: list[Window], name: str
 ) -> None:
     jfk = clips[0]
-    plain, prompted, warm, foreign, noise, german = engines[name].transcribe(
+    plain, prompted, warm, foreign, noise, german = transcribe(
+        engines[name],
         [
             replace(jfk, options=Options(language="english")),
             replace(jfk, options=Options(language="en", prompt="JFK. " * 200, hotwords="Kennedy")),
@@ -143,7 +148,7 @@ def test_windows_of_one_batch_may_ask_for_different_things(
             replace(jfk, options=Options(language="elvish")),
             replace(jfk, samples=np.full(SAMPLE_RATE, np.inf, np.float32)),
             replace(jfk, options=Options(language="de")),
-        ]
+        ],
     )
     for outcome in (plain, prompted, warm):
         assert isinstance(outcome, Heard)
@@ -177,7 +182,7 @@ def test_an_english_only_checkpoint_hears_english_and_refuses_the_rest(
     clips: list[Window], name: str
 ) -> None:
     engine = load(name, "tiny.en")
-    english, german = engine.transcribe([clips[0], replace(clips[0], options=Options(language="de"))])
+    english, german = transcribe(engine, [clips[0], replace(clips[0], options=Options(language="de"))])
     assert isinstance(english, Heard)
     assert english.language == "en"
     assert wer([speech.clips()[0].text], [text(english)]) <= 0.1
@@ -225,3 +230,16 @@ def test_importing_openvino_reports_to_nobody() -> None:
 def said(script: str) -> str:
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return ended.stdout.strip()
+
+
+def test_of_what_was_encoded_single_rows_can_be_decoded_on() -> None:
+    features = np.arange(24, dtype=np.float32).reshape(3, 4, 2)
+    tokenizer = get_tokenizer(True)
+    stretches = [Stretch(i, np.zeros(1, np.float32), 0.0, Options(), (), 8, 9) for i in range(3)]
+    encoded = Encoded(
+        stretches, StorageView.from_array(features), [("en", 0.5), ("de", 1.0), ("fr", 1.0)], [tokenizer] * 3
+    )
+    some = encoded.only([2, 0])
+    assert np.array_equal(np.array(some.features), features[[2, 0]])
+    assert some.languages == [("fr", 1.0), ("en", 0.5)]
+    assert encoded.only([0, 1, 2]) is encoded

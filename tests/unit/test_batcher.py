@@ -17,6 +17,9 @@ class Hearer:
         self.begun = threading.Semaphore(0)
         self.go = threading.Semaphore(0)
 
+    def prepare(self, seconds: float) -> float:
+        return seconds
+
     def __call__(self, batch: list[float]) -> list[str]:
         self.batches.append(batch)
         self.begun.release()
@@ -26,19 +29,33 @@ class Hearer:
         return [f"{seconds:g} s" for seconds in batch]
 
 
+class Slow(Hearer):
+    """Prepares an item when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.preparing = threading.Semaphore(0)
+        self.prepared = threading.Semaphore(0)
+
+    def prepare(self, seconds: float) -> float:
+        self.preparing.release()
+        assert self.prepared.acquire(timeout=5)
+        return seconds
+
+
 def served(
-    hearer: Hearer, story: Callable[[Batcher[float, str]], Awaitable[None]], **bounds: float
+    hearer: Hearer, story: Callable[[Batcher[float, float, str]], Awaitable[None]], **bounds: float
 ) -> list[list[float]]:
     settings = {"workers": 1, "batch_s": 60.0, "batch_items": 4, **bounds}
 
     async def tell() -> None:
-        await story(Batcher(hearer, **settings))  # type: ignore[arg-type]
+        await story(Batcher(hearer.prepare, hearer, **settings))  # type: ignore[arg-type]
 
     asyncio.run(tell())
     return hearer.batches
 
 
-def ask(batcher: Batcher[float, str], *lengths: float) -> list["asyncio.Task[str]"]:
+def ask(batcher: Batcher[float, float, str], *lengths: float) -> list["asyncio.Task[str]"]:
     return [asyncio.create_task(batcher(seconds, seconds)) for seconds in lengths]
 
 
@@ -49,7 +66,7 @@ async def begun(hearer: Hearer) -> None:
 def test_an_idle_worker_begins_at_once_and_what_comes_meanwhile_shares_the_next_batch() -> None:
     hearer = Hearer()
 
-    async def story(batcher: Batcher[float, str]) -> None:
+    async def story(batcher: Batcher[float, float, str]) -> None:
         asked = ask(batcher, 7)
         await begun(hearer)
         asked += ask(batcher, 9, 8, 10)
@@ -57,13 +74,62 @@ def test_an_idle_worker_begins_at_once_and_what_comes_meanwhile_shares_the_next_
         hearer.go.release(2)
         assert await asyncio.gather(*asked) == ["7 s", "9 s", "8 s", "10 s"]
 
-    assert served(hearer, story) == [[7], [8, 9, 10]]
+    assert served(hearer, story) == [[7], [9, 8, 10]]
+
+
+def test_what_comes_while_a_batch_is_prepared_joins_it() -> None:
+    hearer = Slow()
+
+    async def story(batcher: Batcher[float, float, str]) -> None:
+        asked = ask(batcher, 7)
+        await asyncio.to_thread(hearer.preparing.acquire, timeout=5)
+        asked += ask(batcher, 9, 8, 30, 10, 11)
+        await asyncio.sleep(0)
+        hearer.prepared.release(6)
+        hearer.go.release(3)
+        await asyncio.gather(*asked)
+
+    assert served(hearer, story) == [[7, 8, 9, 10], [30], [11]]  # four at most, and what is like the first
+
+
+def test_what_is_given_up_while_it_is_prepared_is_not_heard() -> None:
+    hearer = Slow()
+
+    async def story(batcher: Batcher[float, float, str]) -> None:
+        gone, stays, also_gone = ask(batcher, 7, 8, 9)
+        await asyncio.to_thread(hearer.preparing.acquire, timeout=5)
+        gone.cancel()
+        also_gone.cancel()
+        await asyncio.wait([gone, also_gone])
+        hearer.prepared.release(2)
+        hearer.go.release()
+        assert await stays == "8 s"
+
+    assert served(hearer, story) == [[8]]
+
+
+def test_what_cannot_be_prepared_fails_its_batch_and_the_next_goes_on() -> None:
+    class Unprepared(Hearer):
+        def prepare(self, seconds: float) -> float:
+            if seconds == 13:
+                raise RuntimeError("unlucky")
+            return seconds
+
+    hearer = Unprepared()
+
+    async def story(batcher: Batcher[float, float, str]) -> None:
+        hearer.go.release(2)
+        with pytest.raises(RuntimeError, match="unlucky"):
+            await batcher(13, 13)
+        assert await batcher(8, 8) == "8 s"
+
+    assert served(hearer, story) == [[8]]
 
 
 def test_each_worker_takes_a_batch_of_its_own() -> None:
     hearer = Hearer()
 
-    async def story(batcher: Batcher[float, str]) -> None:
+    async def story(batcher: Batcher[float, float, str]) -> None:
         asked = ask(batcher, 7, 9)
         await begun(hearer)
         await begun(hearer)
@@ -76,9 +142,11 @@ def test_each_worker_takes_a_batch_of_its_own() -> None:
 def test_what_nobody_waits_for_any_more_is_not_heard() -> None:
     hearer = Hearer()
 
-    async def story(batcher: Batcher[float, str]) -> None:
-        first, gone, last = ask(batcher, 7, 8, 9)
+    async def story(batcher: Batcher[float, float, str]) -> None:
+        (first,) = ask(batcher, 7)
         await begun(hearer)
+        gone, last = ask(batcher, 8, 9)
+        await asyncio.sleep(0)
         gone.cancel()
         await asyncio.wait([gone])
         hearer.go.release(2)
@@ -90,7 +158,7 @@ def test_what_nobody_waits_for_any_more_is_not_heard() -> None:
 def test_a_batch_that_breaks_fails_its_own_and_the_next_goes_on() -> None:
     hearer = Hearer()
 
-    async def story(batcher: Batcher[float, str]) -> None:
+    async def story(batcher: Batcher[float, float, str]) -> None:
         asked = ask(batcher, 13)
         await begun(hearer)
         asked += ask(batcher, 8)
@@ -105,7 +173,7 @@ def test_a_batch_that_breaks_fails_its_own_and_the_next_goes_on() -> None:
 def test_a_worker_told_to_wait_begins_when_the_batch_is_full() -> None:
     hearer = Hearer()
 
-    async def story(batcher: Batcher[float, str]) -> None:
+    async def story(batcher: Batcher[float, float, str]) -> None:
         asked = ask(batcher, 7, 7, 7, 7)
         hearer.go.release()
         await asyncio.gather(*asked)
@@ -116,7 +184,7 @@ def test_a_worker_told_to_wait_begins_when_the_batch_is_full() -> None:
 def test_a_worker_told_to_wait_begins_in_the_end_with_what_there_is() -> None:
     hearer = Hearer()
 
-    async def story(batcher: Batcher[float, str]) -> None:
+    async def story(batcher: Batcher[float, float, str]) -> None:
         asked = ask(batcher, 7, 7)
         hearer.go.release()
         await asyncio.gather(*asked)
@@ -128,10 +196,10 @@ def test_a_worker_told_to_wait_begins_in_the_end_with_what_there_is() -> None:
     ("lengths", "chosen"),
     [
         ([9], [9]),
-        ([12, 30, 13, 2, 8, 20], [8, 12, 13, 20]),  # the oldest, and those like it
+        ([12, 30, 13, 2, 8, 20], [12, 13, 8, 20]),  # the oldest, and those like it
         ([30, 9, 9, 9], [30]),  # however many others there are
         ([9, 14, 12, 10, 11, 9.5], [9, 9.5, 10, 11]),  # the nearest four
-        ([1, 3, 0.2], [0.2, 1, 3]),  # all that is short is alike
+        ([1, 3, 0.2], [1, 0.2, 3]),  # all that is short is alike
         ([30, 30, 30], [30, 30]),  # no more seconds than fit
         ([90, 90], [90]),  # too long for a batch: alone, but heard
     ],

@@ -7,6 +7,7 @@ import pytest
 import torch
 from whisper.audio import log_mel_spectrogram, pad_or_trim
 
+from whisper_serve.engines import Outcome
 from whisper_serve.engines.decoding import FULL_FRAMES, Hearing, Stretch, complete, log_mel
 from whisper_serve.engines.segments import Answer, Cut, Decoded, as_segments, cut
 from whisper_serve.engines.vocabulary import LONGEST_ANSWER, Vocabulary
@@ -65,8 +66,9 @@ class Listener:
         answers = self.script[round(stretch.seconds, 2)]
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
-    def hearing(self, adaptive: bool = True, largest_batch: int = 4) -> Hearing:
-        return Hearing(self, BASE, adaptive, largest_batch)
+    def hear(self, *windows: Window, adaptive: bool = True, largest_batch: int = 4) -> list[Outcome]:
+        hearing = Hearing(self, BASE, adaptive, largest_batch)
+        return hearing.hear([hearing.prepare(one) for one in windows])
 
 
 def heard(outcome: object) -> tuple[Segment, ...]:
@@ -110,13 +112,13 @@ def test_segments_stay_inside_their_stretch_and_what_begins_beyond_it_is_left_ou
 
 def test_answers_come_in_the_order_of_the_windows_whatever_their_lengths() -> None:
     listener = Listener(s9=[said(" nine")], s2=[said(" two")], s5=[said(" five")])
-    outcomes = listener.hearing().hear([window(9), window(2), window(5)])
+    outcomes = listener.hear(window(9), window(2), window(5))
     assert [heard(o)[0].text for o in outcomes] == [" nine", " two", " five"]
 
 
 def test_a_pass_holds_like_lengths_and_no_more_than_the_largest_batch() -> None:
     listener = Listener(s2=[said(" a")], s20=[said(" a")])
-    listener.hearing(largest_batch=2).hear([window(s) for s in (2, 20, 2, 20, 2)])
+    listener.hear(*(window(s) for s in (2, 20, 2, 20, 2)), largest_batch=2)
     assert [[round(s.seconds) for s in batch] for batch in listener.passes] == [[2, 2], [2], [20, 20]]
 
 
@@ -130,15 +132,15 @@ def test_windows_that_ask_for_other_things_do_not_share_a_pass() -> None:
         {"prompt": "a"},
         {},
     ]
-    listener.hearing(adaptive=False).hear([window(5, **options) for options in asked])
+    listener.hear(*(window(5, **options) for options in asked), adaptive=False)
     assert sorted(len(batch) for batch in listener.passes) == [1, 1, 1, 1, 2]
 
 
 def test_short_speech_is_shown_with_a_margin_and_warm_passes_with_full_context() -> None:
     listener = Listener(s10=[said(" a")])
-    listener.hearing().hear([window(10), window(10, temperature=0.2)])
-    assert sorted(batch[0].frames for batch in listener.passes) == [1300, FULL_FRAMES]
-    listener.hearing(adaptive=False).hear([window(10)])
+    listener.hear(window(10), window(10, temperature=0.2))
+    assert sorted(batch[0].frames for batch in listener.passes) == [1312, FULL_FRAMES]
+    listener.hear(window(10), adaptive=False)
     assert listener.passes[-1][0].frames == FULL_FRAMES
 
 
@@ -154,7 +156,7 @@ def test_short_speech_is_shown_with_a_margin_and_warm_passes_with_full_context()
 )
 def test_what_a_short_context_misled_is_heard_again_in_full(wrong: Answer) -> None:
     listener = Listener(s5=[wrong, said(" right")])
-    (outcome,) = listener.hearing().hear([window(5)])
+    (outcome,) = listener.hear(window(5))
     assert [s.text for s in heard(outcome)] == [" right"]
     assert [(b[0].frames, b[0].max_tokens) for b in listener.passes] == [
         (800, 56),
@@ -164,14 +166,14 @@ def test_what_a_short_context_misled_is_heard_again_in_full(wrong: Answer) -> No
 
 def test_the_rest_of_a_window_is_heard_where_the_model_stopped_early() -> None:
     listener = Listener(s12=[said(0.0, " One.", 4.0)], s8=[said(0.0, " Two.", 7.5)])
-    (outcome,) = listener.hearing().hear([window(12, language=None)])
+    (outcome,) = listener.hear(window(12, language=None))
     assert [(s.start, s.end, s.text) for s in heard(outcome)] == [(0.0, 4.0, " One."), (4.0, 11.5, " Two.")]
     assert [b[0].options.language for b in listener.passes] == [None, "fr"]
 
 
 def test_the_rest_of_what_is_hardly_speech_is_left_alone() -> None:
     listener = Listener(s12=[said(0.0, " you", 2.0, logprob=-0.7, no_speech=0.9)])
-    (outcome,) = listener.hearing().hear([window(12)])
+    (outcome,) = listener.hear(window(12))
     assert [s.text for s in heard(outcome)] == [" you"]
     assert len(listener.passes) == 1
 
@@ -179,13 +181,13 @@ def test_the_rest_of_what_is_hardly_speech_is_left_alone() -> None:
 def test_a_sentence_that_ran_out_of_tokens_is_heard_again_from_its_beginning() -> None:
     many = " ".join(chr(c) for c in range(0x2E80, 0x2E80 + 115))
     listener = Listener(s28=[said(0.0, " One.", 20.0, 20.0, many)], s8=[said(0.0, " Two.", 8.0)])
-    (outcome,) = listener.hearing().hear([window(28)])
+    (outcome,) = listener.hear(window(28))
     assert [(s.start, s.text) for s in heard(outcome)] == [(0.0, " One."), (20.0, " Two.")]
 
 
 def test_a_window_that_breaks_the_model_fails_alone() -> None:
     listener = Listener(s5=[said(" fine")])
-    fine, broken, other = listener.hearing(adaptive=False).hear([window(5), window(6), window(5)])
+    fine, broken, other = listener.hear(window(5), window(6), window(5), adaptive=False)
     assert heard(fine) == heard(other)
     assert isinstance(broken, ModelFailed)
     assert "cannot hear this" in str(broken)
@@ -194,14 +196,14 @@ def test_a_window_that_breaks_the_model_fails_alone() -> None:
 def test_what_cannot_be_asked_is_answered_without_a_pass() -> None:
     listener = Listener(s5=[said(" fine")])
     noise = replace(window(5), samples=np.full(5 * SAMPLE_RATE, np.nan, np.float32))
-    *wrong, fine = listener.hearing().hear([window(31), window(5, language="xx"), noise, window(5)])
+    *wrong, fine = listener.hear(window(31), window(5, language="xx"), noise, window(5))
     assert [type(o) for o in wrong] == [BadRequest, BadRequest, BadAudio]
     assert heard(fine)
     assert [len(batch) for batch in listener.passes] == [1]
 
 
 def test_no_windows_give_no_outcomes() -> None:
-    assert Listener().hearing().hear([]) == []
+    assert Listener().hear() == []
 
 
 def test_a_sentence_cut_off_by_the_end_of_the_window_is_finished() -> None:

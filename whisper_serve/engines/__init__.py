@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from whisper_serve.errors import TranscriptionError
 from whisper_serve.types import Heard, Window
@@ -39,11 +39,22 @@ class EngineSettings:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A window, and what can be done for it before its neighbours in a batch are known."""
+
+    window: Window
+    state: Any = None  # the engine's own
+
+
 class Engine(Protocol):
     workers: int  # passes that run at once, on one copy of the weights; further calls wait
     largest_batch: int  # windows beyond which a pass gains nothing
 
-    def transcribe(self, windows: Sequence[Window]) -> list[Outcome]:
+    def prepare(self, window: Window) -> Prepared:
+        """Do what gains nothing from a batch. Blocking; called from several threads at once."""
+
+    def transcribe(self, batch: Sequence[Prepared]) -> list[Outcome]:
         """Hear every window; answer in order, with times from each window's start.
 
         A window that fails is answered with its error, not raised: raising
@@ -53,6 +64,11 @@ class Engine(Protocol):
 
     def gpu_memory_gb(self) -> float:
         """Gigabytes (1e9) of GPU memory in use by this process; 0 on a CPU."""
+
+
+def transcribe(engine: Engine, windows: Sequence[Window]) -> list[Outcome]:
+    """Prepare and hear a batch that is known from the beginning."""
+    return engine.transcribe([engine.prepare(window) for window in windows])
 
 
 def load_engine(name: str, settings: EngineSettings) -> Engine:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from whisper.audio import N_SAMPLES, log_mel_spectrogram
 from whisper.tokenizer import Tokenizer
 
-from whisper_serve.engines import EngineSettings, Outcome
+from whisper_serve.engines import EngineSettings, Outcome, Prepared
 from whisper_serve.engines.convert import as_ctranslate2
-from whisper_serve.engines.decoding import Hearing, Stretch, complete, log_mel
+from whisper_serve.engines.decoding import Features, Hearing, Stretch, complete, log_mel
 from whisper_serve.engines.segments import Answer, Decoded
 from whisper_serve.engines.vocabulary import CONTEXT_TOKENS, LATEST_FIRST_TIMESTAMP_S, TIMESTAMP_S, Vocabulary
 from whisper_serve.engines.words import Timing, settle
@@ -43,10 +43,13 @@ class Encoded:
     def only(self, rows: Sequence[int]) -> "Encoded":
         if len(rows) == len(self.stretches):
             return self
-        features = torch.as_tensor(self.features)[list(rows)]
+        on_gpu = self.features.device == "cuda"
+        features = (
+            torch.as_tensor(self.features) if on_gpu else np.array(self.features)
+        )  # torch takes no other view
         return Encoded(
             [self.stretches[i] for i in rows],
-            ctranslate2.StorageView.from_array(features if features.is_cuda else features.numpy()),
+            ctranslate2.StorageView.from_array(features[list(rows)]),
             [self.languages[i] for i in rows],
             [self.tokenizers[i] for i in rows],
         )
@@ -73,10 +76,14 @@ class CTranslate2Engine:
         self.silence = self.encode_silence()
         self.vocabulary = Vocabulary(self.model.is_multilingual, self.model.num_languages)
         adaptive = settings.context == "adaptive"
-        self.hearing = Hearing(self.listen, self.vocabulary, adaptive, self.largest_batch)
+        one_by_one = self.encode_one if self.device == "cpu" else None
+        self.hearing = Hearing(self.listen, self.vocabulary, adaptive, self.largest_batch, one_by_one)
 
-    def transcribe(self, windows: Sequence[Window]) -> list[Outcome]:
-        return self.hearing.hear(windows)
+    def prepare(self, window: Window) -> Prepared:
+        return self.hearing.prepare(window)
+
+    def transcribe(self, batch: Sequence[Prepared]) -> list[Outcome]:
+        return self.hearing.hear(batch)
 
     def gpu_memory_gb(self) -> float:
         """Of all processes on the GPU: CTranslate2 does not tell its own share. 0 where torch cannot see it."""
@@ -117,25 +124,28 @@ class CTranslate2Engine:
     def features(self, stretches: Sequence[Stretch]) -> ctranslate2.StorageView:
         """Shape (len(stretches), frames of the longest / 2, width of the model).
 
-        A GPU encodes them together. A CPU would gain nothing from that: there each is encoded at its own
-        length, and topped up with what the encoder makes of silence at that place.
+        A GPU encodes them together. A CPU would gain nothing from that: there each was encoded at its own
+        length, and is topped up with what the encoder makes of silence at that place.
         """
-        if self.device != "cpu":
+        own = [s.features for s in stretches if s.features is not None]
+        if len(own) < len(stretches):
             return self.model.encode(as_view(log_mel(stretches, self.model.n_mels)))
-        steps = [s.frames // 2 for s in stretches]
-        features = np.empty((len(steps), max(steps), self.silence.shape[1]), np.float32)
-        for row, own, stretch in zip(features, steps, stretches, strict=True):
-            row[:own] = self.encode_one(log_mel([stretch], self.model.n_mels))
-            row[own:] = self.silence[own : len(row)]
+        features = np.empty((len(own), max(len(f) for f in own), self.silence.shape[1]), np.float32)
+        for row, known in zip(features, own, strict=True):
+            row[: len(known)] = known
+            row[len(known) :] = self.silence[len(known) : len(row)]
         return ctranslate2.StorageView.from_array(features)
 
     def encode_silence(self) -> NDArray[np.float32]:
         """What the encoder makes of 30 s of nothing; not needed, and empty, on a GPU."""
         if self.device != "cpu":
             return np.empty((0, 0), np.float32)
-        return self.encode_one(log_mel_spectrogram(np.zeros(N_SAMPLES, np.float32), self.model.n_mels)[None])
+        return self.encode_mel(log_mel_spectrogram(np.zeros(N_SAMPLES, np.float32), self.model.n_mels)[None])
 
-    def encode_one(self, mel: torch.Tensor) -> NDArray[np.float32]:
+    def encode_one(self, stretch: Stretch) -> Features:
+        return self.encode_mel(log_mel([stretch], self.model.n_mels))
+
+    def encode_mel(self, mel: torch.Tensor) -> Features:
         """Shape (1, mels, frames) in, (frames / 2, width of the model) out."""
         encoded = self.openvino(mel.numpy()) if self.openvino else np.array(self.model.encode(as_view(mel)))
         return encoded.reshape(encoded.shape[1:])

@@ -5,25 +5,30 @@ model or stopped early is heard again; the pieces are put together. An engine
 brings `listen`: stretches of one kind in, what the model decoded of each out.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from whisper.audio import log_mel_spectrogram
 
-from whisper_serve.engines import Outcome
+from whisper_serve.engines import Outcome, Prepared
 from whisper_serve.engines.segments import Answer, Decoded, as_segments, shift
 from whisper_serve.engines.vocabulary import LONGEST_ANSWER, TIMESTAMP_S, Vocabulary
 from whisper_serve.errors import BadAudio, BadRequest, ModelFailed, TranscriptionError
 from whisper_serve.metrics import CONTEXT, GUARD_RERUNS, record
 from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Heard, Options, Samples, Segment, Window
 
+log = logging.getLogger(__name__)
+
 FRAMES_PER_SECOND = 100  # of mel
 FULL_FRAMES = round(WINDOW_S * FRAMES_PER_SECOND)  # the context Whisper was trained on
 ADAPTIVE_MARGIN_S = 3.0  # silence after the speech, so that the model sees it end
 SHORTEST_CONTEXT_S = 8.0  # below, the model is misled so often that hearing again costs more than it saves
+FRAMES_STEP = 32  # lengths that came before are encoded faster: what depends on a length alone is kept
 TOKENS_PER_SECOND, SPARE_TOKENS = 8, 16  # more than most speech needs; a pass that fills them is misled
 LIKE = 2.0  # stretches share a pass up to this ratio of lengths: the shorter pay for the longest
 REST_S = 1.0  # a shorter rest of a window is not heard again
@@ -36,6 +41,7 @@ MISLED_CHARACTERS_PER_SECOND = 26
 MISLED_LOGPROB = -0.8
 
 Kind = tuple[bool, int, float, bool, bool]
+Features = NDArray[np.float32]  # shape (frames / 2, width of the model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,7 @@ class Stretch:
     previous: tuple[int, ...]  # tokens said before it
     frames: int  # of mel to show the model: the samples, then silence
     max_tokens: int
+    features: Features | None = None  # what the encoder made of them; None: it is yet to hear them
 
     @property
     def seconds(self) -> float:
@@ -67,6 +74,7 @@ class Stretch:
 
 
 Listen = Callable[[Sequence[Stretch]], list[Decoded]]
+Encode = Callable[[Stretch], Features]
 
 
 @dataclass(slots=True)
@@ -90,27 +98,38 @@ class Hearing:
     vocabulary: Vocabulary
     adaptive: bool  # show the model the speech and a margin, instead of 30 s
     largest_batch: int
+    encode: Encode | None = None  # where stretches are encoded one by one; None: `listen` encodes its batch
 
-    def hear(self, windows: Sequence[Window]) -> list[Outcome]:
-        """In as few passes as it takes; a window that fails leaves the others alone."""
-        progress = [Progress() for _ in windows]
-        todo = [self.begin(i, window, progress[i]) for i, window in enumerate(windows)]
-        while stretches := [stretch for stretch in todo if stretch]:
-            todo = []
-            for batch in batches(stretches, self.largest_batch):
-                for stretch, decoded in zip(batch, self.attempt(batch), strict=True):
-                    todo.append(self.advance(progress[stretch.window], stretch, decoded))
-        return [p.outcome() for p in progress]
-
-    def begin(self, index: int, window: Window, progress: Progress) -> Stretch | None:
-        """The whole window, to be heard; or nothing, where it asks for what cannot be."""
+    def prepare(self, window: Window) -> Prepared:
+        """Check what was asked, and encode the whole window."""
         try:
             options = check(window, self.vocabulary)
         except BadRequest as e:
-            progress.error = e
-            return None
+            return Prepared(window, e)
         previous = self.vocabulary.previous(options)
-        return self.fit(Stretch(index, window.samples, 0.0, options, previous, FULL_FRAMES, LONGEST_ANSWER))
+        whole = Stretch(0, window.samples, 0.0, options, previous, FULL_FRAMES, LONGEST_ANSWER)
+        return Prepared(window, self.encoded(self.fit(whole)))
+
+    def encoded(self, stretch: Stretch) -> Stretch:
+        if self.encode is None or stretch.features is not None:
+            return stretch
+        return replace(stretch, features=self.encode(stretch))
+
+    def hear(self, batch: Sequence[Prepared]) -> list[Outcome]:
+        """In as few passes as it takes; a window that fails leaves the others alone."""
+        progress = [Progress() for _ in batch]
+        todo: list[Stretch | None] = []
+        for i, prepared in enumerate(batch):
+            if isinstance(prepared.state, Stretch):
+                todo.append(replace(prepared.state, window=i))
+            else:
+                progress[i].error = prepared.state
+        while stretches := [stretch for stretch in todo if stretch]:
+            todo = []
+            for group in batches(stretches, self.largest_batch):
+                for stretch, decoded in zip(group, self.attempt(group), strict=True):
+                    todo.append(self.advance(progress[stretch.window], stretch, decoded))
+        return [p.outcome() for p in progress]
 
     def fit(self, stretch: Stretch) -> Stretch:
         """The stretch with as much context, and room for words, as its length needs.
@@ -118,21 +137,22 @@ class Hearing:
         A warm pass gets all there is: something went wrong with this one before.
         """
         context = max(stretch.seconds + ADAPTIVE_MARGIN_S, SHORTEST_CONTEXT_S)
-        frames = 2 * math.ceil(context * FRAMES_PER_SECOND / 2)  # the model halves them
+        frames = FRAMES_STEP * math.ceil(context * FRAMES_PER_SECOND / FRAMES_STEP)
         if not self.adaptive or stretch.options.temperature > 0 or frames >= FULL_FRAMES:
-            return replace(stretch, frames=FULL_FRAMES, max_tokens=LONGEST_ANSWER)
+            return replace(stretch, frames=FULL_FRAMES, max_tokens=LONGEST_ANSWER, features=None)
         tokens = math.ceil(stretch.seconds * TOKENS_PER_SECOND) + SPARE_TOKENS
-        return replace(stretch, frames=frames, max_tokens=min(tokens, LONGEST_ANSWER))
+        return replace(stretch, frames=frames, max_tokens=min(tokens, LONGEST_ANSWER), features=None)
 
     def attempt(self, batch: list[Stretch]) -> list[Decoded | ModelFailed]:
         """Listen to all at once; if that breaks, to one by one, to learn whose fault it is."""
         for stretch in batch:
             record(CONTEXT, stretch.frames / FRAMES_PER_SECOND)
         try:
-            return [*self.listen(batch)]
+            return [*self.listen([self.encoded(stretch) for stretch in batch])]
         except (RuntimeError, ValueError) as e:  # what ctranslate2 and torch raise
             if len(batch) == 1:
                 return [ModelFailed(f"the model failed on this audio: {e}")]
+            log.warning("a pass of %d windows failed, and each is heard alone", len(batch), exc_info=True)
             return [decoded for stretch in batch for decoded in self.attempt([stretch])]
 
     def advance(self, progress: Progress, heard: Stretch, decoded: Decoded | ModelFailed) -> Stretch | None:
@@ -146,7 +166,7 @@ class Hearing:
         segments, upto = as_segments(decoded, heard.seconds, heard.options.temperature, tokenizer, ran_out)
         if heard.frames < FULL_FRAMES and misled(segments, decoded, heard):
             record(GUARD_RERUNS)
-            return replace(heard, frames=FULL_FRAMES, max_tokens=LONGEST_ANSWER)
+            return replace(heard, frames=FULL_FRAMES, max_tokens=LONGEST_ANSWER, features=None)
         if not progress.language:
             progress.language, progress.probability = decoded.language, decoded.language_probability
         progress.segments += [shift(segment, heard.start) for segment in segments]

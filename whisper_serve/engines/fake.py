@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from whisper_serve.engines import EngineSettings, Outcome
+from whisper_serve.engines import EngineSettings, Outcome, Prepared
 from whisper_serve.errors import ModelFailed
 from whisper_serve.metrics import CONTEXT, GUARD_RERUNS, record
 from whisper_serve.types import Heard, Segment, Window, Word
@@ -22,7 +22,11 @@ class FakeEngine:
         self.workers = 1
         self.largest_batch = 64
 
-    def transcribe(self, windows: Sequence[Window]) -> list[Outcome]:
+    def prepare(self, window: Window) -> Prepared:
+        return Prepared(window)
+
+    def transcribe(self, batch: Sequence[Prepared]) -> list[Outcome]:
+        windows = [prepared.window for prepared in batch]
         for window in windows:
             record(CONTEXT, window.seconds)
             if window.options.prompt == "misled":

@@ -10,7 +10,7 @@ from whisper.decoding import DecodingOptions, DecodingTask, GreedyDecoder, detec
 from whisper.model import Whisper
 from whisper.timing import WordTiming, find_alignment
 
-from whisper_serve.engines import EngineSettings, Outcome
+from whisper_serve.engines import EngineSettings, Outcome, Prepared
 from whisper_serve.engines.convert import as_openai_whisper
 from whisper_serve.engines.decoding import Hearing, Stretch, complete, log_mel
 from whisper_serve.engines.segments import Answer, Decoded
@@ -45,9 +45,12 @@ class OpenAIWhisperEngine:
         self.vocabulary = Vocabulary(self.model.is_multilingual, self.model.num_languages)
         self.hearing = Hearing(self.listen, self.vocabulary, False, self.largest_batch)
 
+    def prepare(self, window: Window) -> Prepared:
+        return self.hearing.prepare(window)
+
     @torch.inference_mode()
-    def transcribe(self, windows: Sequence[Window]) -> list[Outcome]:
-        return self.hearing.hear(windows)
+    def transcribe(self, batch: Sequence[Prepared]) -> list[Outcome]:
+        return self.hearing.hear(batch)
 
     def gpu_memory_gb(self) -> float:
         return torch.cuda.memory_allocated() / 1e9 if self.device == "cuda" else 0.0
