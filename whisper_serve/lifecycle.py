@@ -127,12 +127,27 @@ def changed(load: Load, config: Config, joins: bool) -> Config:
         check_change(config, new)
         if not joins:  # a cluster's nodes fetch their own
             fetch_weights(new)
-        deploy_app(new)
     except StartError as e:
         print(f"error: the configuration stays as it was: {e}", file=sys.stderr, flush=True)
         return config
+    try:
+        deploy_app(new)
+    except StartError as e:
+        print(f"error: the old configuration is put back: {e}", file=sys.stderr, flush=True)
+        put_back(config)
+        return config
     print("the configuration is changed", flush=True)
     return new
+
+
+def put_back(config: Config) -> None:
+    """Undo a change that Serve has begun: it would try for ever. What still runs goes on in any case."""
+    try:
+        deploy_app(config)
+    except StartError as e:
+        print(f"error: that failed too: {e}", file=sys.stderr, flush=True)
+    else:
+        print("the configuration is as it was", flush=True)
 
 
 def check_change(config: Config, new: Config) -> None:

@@ -36,6 +36,29 @@ def change(service: Running) -> None:
     wait_until(lambda: told(service, "the configuration (is changed|stays)") > before, 120)
 
 
+def test_a_config_whose_replicas_do_not_start_is_undone_and_no_request_is_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "config.json"
+    write(file)
+    command = (sys.executable, "main.py", "--config", str(file))
+    with started({}, *command) as service:
+        service.wait_until_ready()
+        with load(service, 0) as running:
+            running.wait_for_more(30)
+            wrong = {"engine": "openai_whisper", "size": "tiny.en", "compute_type": "nonsense"}
+            file.write_text(json.dumps({**FAKE, "model": wrong}), encoding="utf-8")
+            service.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: "the configuration is as it was" in service.output, 240)
+            running.wait_for_more(30)
+            counts = running.counts()
+        with capsys.disabled():
+            told = {name: count for name, count in counts.items() if name != "lost"}
+            print(f"\nconfig that cannot start: {told}, lost {len(counts['lost'])}")
+        assert counts["lost"] == []
+        assert "the old configuration is put back" in service.output
+
+
 def limits(service: Running) -> dict[str, float]:
     with service.client() as client:
         told: dict[str, float] = client.get("/capabilities").json()["limits"]
