@@ -89,18 +89,10 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     load = ["--shape", "soak", "--ladder", str(args.users), "--seconds", str(args.minutes * 60)]
+    load += ["--out", os.path.relpath(args.out, ROOT)]
     try:
         with own_service(args.config, ROOT, args.out / "service.log") as url, Sampler() as sampler:
-            command = [
-                sys.executable,
-                "-m",
-                "loadtest",
-                "--url",
-                url,
-                "--out",
-                os.path.relpath(args.out, ROOT),
-                *load,
-            ]
+            command = [sys.executable, "-m", "loadtest", "--url", url, *load]
             ended = subprocess.run(command, cwd=ROOT, check=False)
     except CannotRun as e:
         print(e, file=sys.stderr)

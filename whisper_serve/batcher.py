@@ -70,7 +70,7 @@ class Batcher(Generic[Item, Prepared, Result]):
     def _start(self) -> None:
         """Give idle workers what waits; come back later where a fuller batch is worth a wait."""
         while self._idle and self._queue:
-            batch = self._choose([])
+            batch = choose(self._queue, self._batch_s, self._batch_items)
             due = self._queue[0].since + self._wait_s - time.monotonic()
             if due > 0 and not self._full(batch):
                 asyncio.get_running_loop().call_later(due, self._start)
@@ -81,34 +81,20 @@ class Batcher(Generic[Item, Prepared, Result]):
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    def _choose(self, begun: Sequence[Waiting[Item, Result]]) -> list[Waiting[Item, Result]]:
-        return choose(self._queue, self._batch_s, self._batch_items, begun)
-
     def _take(self, batch: Sequence[Waiting[Item, Result]]) -> None:
         self._queue = [waiting for waiting in self._queue if waiting not in batch]
 
     def _full(self, batch: Sequence[Waiting[Item, Result]]) -> bool:
         return len(batch) >= self._batch_items or sum(w.seconds for w in batch) >= self._batch_s
 
-    async def _hear(self, batch: Sequence[Waiting[Item, Result]]) -> None:
-        """Prepare a batch, and what joins it meanwhile; hear it."""
+    async def _hear(self, batch: list[Waiting[Item, Result]]) -> None:
+        """Prepare a batch, and what joins it meanwhile; hear it. Who is answered already waits for it no more."""
         loop = asyncio.get_running_loop()
-        prepared: dict[Waiting[Item, Result], Prepared] = {}
-        fresh = batch
         try:
-            while fresh:
-                for waiting in fresh:
-                    if not waiting.answer.done():  # else nobody waits for it any more
-                        prepared[waiting] = await loop.run_in_executor(
-                            self._threads, self._prepare, waiting.item
-                        )
-                fresh = self._choose(batch)
-                self._take(fresh)
-                batch = [*batch, *fresh]
-            wanted = [waiting for waiting in prepared if not waiting.answer.done()]
+            prepared = await self._prepare_all(batch)
+            wanted = {waiting: ready for waiting, ready in prepared.items() if not waiting.answer.done()}
             if wanted:
-                ready = [prepared[waiting] for waiting in wanted]
-                results = await loop.run_in_executor(self._threads, self._run, ready)
+                results = await loop.run_in_executor(self._threads, self._run, [*wanted.values()])
                 for waiting, result in zip(wanted, results, strict=True):
                     if not waiting.answer.done():
                         waiting.answer.set_result(result)
@@ -119,6 +105,19 @@ class Batcher(Generic[Item, Prepared, Result]):
         finally:
             self._idle += 1
             self._start()
+
+    async def _prepare_all(self, batch: list[Waiting[Item, Result]]) -> dict[Waiting[Item, Result], Prepared]:
+        """`batch` grows by what joins it once all of it is prepared."""
+        loop = asyncio.get_running_loop()
+        prepared: dict[Waiting[Item, Result], Prepared] = {}
+        for waiting in batch:
+            if not waiting.answer.done():
+                prepared[waiting] = await loop.run_in_executor(self._threads, self._prepare, waiting.item)
+            if waiting is batch[-1]:
+                joining = choose(self._queue, self._batch_s, self._batch_items, batch)
+                self._take(joining)
+                batch += joining
+        return prepared
 
 
 def choose(

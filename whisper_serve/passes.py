@@ -31,15 +31,15 @@ class Asked:
     request_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Ready:
-    """It is prepared, or has its outcome already."""
+    """It is prepared, and to be heard."""
 
     asked: Asked
     name: str  # in the journal
-    work: Prepared | Outcome
-    alone: bool = False  # processes ended while they heard it
-    seconds: float = 0.0  # that preparing took
+    prepared: Prepared
+    alone: bool  # processes ended while they heard it
+    seconds: float  # that preparing took
 
 
 class Passes:
@@ -50,28 +50,29 @@ class Passes:
         self._journal = journal
         self._dead_letters = dead_letters
 
-    def prepare(self, asked: Asked) -> Ready:
+    def prepare(self, asked: Asked) -> Ready | Outcome:
+        """Its outcome, where it has one without being heard."""
         name, began = name_of(asked.window), time.perf_counter()
         deaths = self._journal.deaths(name)
         if asked.until <= time.monotonic():
-            return Ready(asked, name, TimedOut("it waited for longer than it may"))
+            return TimedOut("it waited for longer than it may")
         if deaths >= DEADLY:
-            return Ready(asked, name, self._refuse(asked, name))
+            return self._refuse(asked, name)
         with request(asked.request_id), self._journal.marked([name]):
             try:
-                work: Prepared | Outcome = self._engine.prepare(asked.window)
+                prepared = self._engine.prepare(asked.window)
             except Exception as e:  # an engine answers errors; what it raises is its own failure
-                work = failed(e, 1)
-        return Ready(asked, name, work, alone=deaths > 0, seconds=time.perf_counter() - began)
+                return failed(e, 1)
+        return Ready(asked, name, prepared, alone=deaths > 0, seconds=time.perf_counter() - began)
 
-    def run(self, batch: Sequence[Ready]) -> list[Outcome]:
+    def run(self, batch: Sequence[Ready | Outcome]) -> list[Outcome]:
         """Hear what is prepared: together, or alone what must be."""
-        together = [ready for ready in batch if isinstance(ready.work, Prepared) and not ready.alone]
-        outcomes = {id(ready): outcome for ready, outcome in zip(together, self._pass(together), strict=True)}
-        return [outcomes[id(ready)] if id(ready) in outcomes else self._alone(ready) for ready in batch]
-
-    def _alone(self, ready: Ready) -> Outcome:
-        return self._pass([ready])[0] if isinstance(ready.work, Prepared) else ready.work
+        ready = [one for one in batch if isinstance(one, Ready)]
+        passes = [[one] for one in ready if one.alone] + [[one for one in ready if not one.alone]]
+        heard = {
+            one: outcome for group in passes for one, outcome in zip(group, self._pass(group), strict=True)
+        }
+        return [heard[one] if isinstance(one, Ready) else one for one in batch]
 
     def _pass(self, batch: Sequence[Ready]) -> list[Outcome]:
         if not batch:
@@ -83,7 +84,7 @@ class Passes:
     def _hear(self, batch: Sequence[Ready]) -> list[Outcome]:
         began = time.perf_counter()
         try:
-            outcomes = self._engine.transcribe([r.work for r in batch if isinstance(r.work, Prepared)])
+            outcomes = self._engine.transcribe([ready.prepared for ready in batch])
         except Exception as e:  # as above
             outcome = failed(e, len(batch))
             if len(batch) == 1:

@@ -3,7 +3,6 @@
 import logging
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +20,8 @@ def asked(seconds: float, prompt: str = "", left_s: float = 60.0) -> Asked:
     return Asked(window, time.monotonic() + left_s, "id")
 
 
-def passes(folder: Path, **settings: Any) -> Passes:
-    return Passes(FakeEngine(EngineSettings(None)), Journal(folder), settings.get("dead_letters"))
+def passes(folder: Path, dead_letters: Path | None = None) -> Passes:
+    return Passes(FakeEngine(EngineSettings(None)), Journal(folder), dead_letters)
 
 
 def hear(passes: Passes, *batch: Asked) -> list[Outcome]:

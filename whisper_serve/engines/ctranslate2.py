@@ -43,10 +43,9 @@ class Encoded:
     def only(self, rows: Sequence[int]) -> "Encoded":
         if len(rows) == len(self.stretches):
             return self
+        # torch reads views of a GPU's memory only
         on_gpu = self.features.device == "cuda"
-        features = (
-            torch.as_tensor(self.features) if on_gpu else np.array(self.features)
-        )  # torch takes no other view
+        features = torch.as_tensor(self.features) if on_gpu else np.array(self.features)
         return Encoded(
             [self.stretches[i] for i in rows],
             ctranslate2.StorageView.from_array(features[list(rows)]),

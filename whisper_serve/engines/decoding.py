@@ -139,9 +139,9 @@ class Hearing:
         context = max(stretch.seconds + ADAPTIVE_MARGIN_S, SHORTEST_CONTEXT_S)
         frames = FRAMES_STEP * math.ceil(context * FRAMES_PER_SECOND / FRAMES_STEP)
         if not self.adaptive or stretch.options.temperature > 0 or frames >= FULL_FRAMES:
-            return replace(stretch, frames=FULL_FRAMES, max_tokens=LONGEST_ANSWER, features=None)
+            return shown(stretch, FULL_FRAMES, LONGEST_ANSWER)
         tokens = math.ceil(stretch.seconds * TOKENS_PER_SECOND) + SPARE_TOKENS
-        return replace(stretch, frames=frames, max_tokens=min(tokens, LONGEST_ANSWER), features=None)
+        return shown(stretch, frames, min(tokens, LONGEST_ANSWER))
 
     def attempt(self, batch: list[Stretch]) -> list[Decoded | ModelFailed]:
         """Listen to all at once; if that breaks, to one by one, to learn whose fault it is."""
@@ -166,7 +166,7 @@ class Hearing:
         segments, upto = as_segments(decoded, heard.seconds, heard.options.temperature, tokenizer, ran_out)
         if heard.frames < FULL_FRAMES and misled(segments, decoded, heard):
             record(GUARD_RERUNS)
-            return replace(heard, frames=FULL_FRAMES, max_tokens=LONGEST_ANSWER, features=None)
+            return shown(heard, FULL_FRAMES, LONGEST_ANSWER)
         if not progress.language:
             progress.language, progress.probability = decoded.language, decoded.language_probability
         progress.segments += [shift(segment, heard.start) for segment in segments]
@@ -175,6 +175,11 @@ class Hearing:
         rest = heard.samples[round(upto * SAMPLE_RATE) :]
         options = replace(heard.options, language=progress.language)
         return self.fit(replace(heard, samples=rest, start=heard.start + upto, options=options))
+
+
+def shown(stretch: Stretch, frames: int, max_tokens: int) -> Stretch:
+    """The stretch in a context it was not encoded in yet."""
+    return replace(stretch, frames=frames, max_tokens=max_tokens, features=None)
 
 
 def check(window: Window, vocabulary: Vocabulary) -> Options:
