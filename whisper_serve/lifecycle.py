@@ -3,7 +3,6 @@
 What cannot work is said in one sentence before Ray starts (StartError).
 """
 
-import logging
 import os
 import signal
 import sys
@@ -12,22 +11,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
-from pathlib import Path
 
 import ray
 from ray import serve
-from ray._private import worker
-from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
 from ray.serve.schema import LoggingConfig
 from tqdm import tqdm
 
-from whisper_serve.addresses import check_port, free_port, is_any, is_loopback
+from whisper_serve.addresses import check_port, is_any, is_loopback
 from whisper_serve.app import build_app
+from whisper_serve.cluster import RayDied, check_ray, start_ray, the_cluster
 from whisper_serve.config import Config
 from whisper_serve.errors import ConfigError, StartError
 from whisper_serve.fit import fit
-from whisper_serve.loopback import close_ports
-from whisper_serve.machine import Machine, this_machine
+from whisper_serve.machine import this_machine
 from whisper_serve.watchdog import end, left_over, watched
 from whisper_serve.weights import fetch
 
@@ -43,10 +39,6 @@ FIXED = (  # while the service runs
     "security.tls_cert",
     "security.tls_key",
 )
-
-
-class RayDied(Exception):
-    pass
 
 
 Load = Callable[[], Config]
@@ -157,14 +149,6 @@ def check_change(config: Config, new: Config) -> None:
         raise ConfigError(f"{', '.join(fixed)} can change only with a new start")
 
 
-def check_ray(joins: bool) -> None:
-    """Raises RayDied where the heart of a Ray of our own stopped: it does not come back by itself."""
-    node = worker._global_node
-    dead: set[str] = {kind for kind, _ in node.dead_processes()} if node and not joins else set()
-    if dead & {PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET}:
-        raise RayDied
-
-
 def recover() -> None:
     """End what an earlier run left when its main.py was killed: it would hold the port, and memory."""
     with suppress(ChildProcessError):
@@ -209,61 +193,6 @@ class Bar:
         self.bar.set_description(what, refresh=False)
         self.bar.total = total
         self.bar.update(done - self.bar.n)
-
-
-def start_ray(config: Config, joins: bool) -> str | None:
-    """Start or join Ray; return its dashboard's URL, where there is one."""
-    os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "1")  # a dead proxy is back in 3 s, not 24
-    os.environ.setdefault(
-        "RAY_SERVE_CONTROL_LOOP_INTERVAL_S", "0.5"
-    )  # at 0.1 it takes 4 % of a core, idle or not
-    for name in ("ray", "ray.serve"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    if joins:
-        context = ray.init(logging_level=logging.ERROR)
-    else:
-        server = config.server
-        if server.proxy == "haproxy":
-            use_haproxy()
-        close_ports()
-        context = ray.init(
-            address="local",
-            num_cpus=server.num_cpus,
-            include_dashboard=server.dashboard,
-            dashboard_host=server.dashboard_host,
-            dashboard_port=free_port(server.dashboard_host, server.dashboard_port)
-            if server.dashboard
-            else None,
-            logging_level=logging.ERROR,
-        )
-    hide_token()
-    return context.dashboard_url
-
-
-def hide_token() -> None:
-    """Ray's key to the cluster: whoever reads it can run code here. Ray leaves it readable to all."""
-    with suppress(OSError):  # not ours, or there is none
-        Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token").chmod(0o600)
-
-
-def use_haproxy() -> None:
-    """Ray reads these where it starts. Its own ports for statistics may be taken by another service here."""
-    os.environ |= {
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port("0.0.0.0", 8404)),  # noqa: S104
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port("0.0.0.0", 9101)),  # noqa: S104
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",  # else a stop takes 30 s
-    }
-
-
-def the_cluster() -> Machine:
-    """What Ray's nodes have together; CPUs are those of the largest, where one replica must fit."""
-    nodes: list[dict[str, float]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return Machine(
-        cpus=max((node.get("CPU", 0.0) for node in nodes), default=0.0),
-        gpus=sum(node.get("GPU", 0.0) for node in nodes),
-        name="the Ray cluster",
-    )
 
 
 def deploy(config: Config, joins: bool) -> None:
