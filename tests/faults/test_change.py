@@ -4,12 +4,14 @@ import json
 import re
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.faults.test_deaths import load
+from tests.faults.test_deaths import load, summary
 from tests.service import Running, started, wait_until
 
 FAKE: dict[str, dict[str, Any]] = {
@@ -36,14 +38,20 @@ def change(service: Running) -> None:
     wait_until(lambda: told(service, "the configuration (is changed|stays)") > before, 120)
 
 
+@contextmanager
+def configured(folder: Path) -> Iterator[tuple[Path, Running]]:
+    """A config file, and a service that runs with it."""
+    file = folder / "config.json"
+    write(file)
+    with started({}, sys.executable, "main.py", "--config", str(file)) as service:
+        service.wait_until_ready()
+        yield file, service
+
+
 def test_a_config_whose_replicas_do_not_start_is_undone_and_no_request_is_lost(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = tmp_path / "config.json"
-    write(file)
-    command = (sys.executable, "main.py", "--config", str(file))
-    with started({}, *command) as service:
-        service.wait_until_ready()
+    with configured(tmp_path) as (file, service):
         with load(service, 0) as running:
             running.wait_for_more(30)
             wrong = {"engine": "openai_whisper", "size": "tiny.en", "compute_type": "nonsense"}
@@ -53,8 +61,7 @@ def test_a_config_whose_replicas_do_not_start_is_undone_and_no_request_is_lost(
             running.wait_for_more(30)
             counts = running.counts()
         with capsys.disabled():
-            told = {name: count for name, count in counts.items() if name != "lost"}
-            print(f"\nconfig that cannot start: {told}, lost {len(counts['lost'])}")
+            print(f"\nconfig that cannot start: {summary(counts)}")
         assert counts["lost"] == []
         assert "the old configuration is put back" in service.output
 
@@ -68,11 +75,7 @@ def limits(service: Running) -> dict[str, float]:
 def test_a_config_changed_under_load_loses_no_request(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = tmp_path / "config.json"
-    write(file)
-    command = (sys.executable, "main.py", "--config", str(file))
-    with started({}, *command) as service:
-        service.wait_until_ready()
+    with configured(tmp_path) as (file, service):
         with load(service, 0) as running:
             for number in range(3):
                 running.wait_for_more(30)
@@ -86,19 +89,13 @@ def test_a_config_changed_under_load_loses_no_request(
             running.wait_for_more(30)
             counts = running.counts()
         with capsys.disabled():
-            print(
-                f"\nconfig changed 3 times: { ({k: v for k, v in counts.items() if k != 'lost'}) }, lost {len(counts['lost'])}"
-            )
+            print(f"\nconfig changed 3 times: {summary(counts)}")
         assert counts["lost"] == []
         assert told(service, "is changed") == 3
 
 
 def test_a_config_that_cannot_be_is_refused_in_a_sentence_and_the_service_goes_on(tmp_path: Path) -> None:
-    file = tmp_path / "config.json"
-    write(file)
-    command = (sys.executable, "main.py", "--config", str(file))
-    with started({}, *command) as service:
-        service.wait_until_ready()
+    with configured(tmp_path) as (file, service):
         file.write_text('{"deployment": {"num_replicas": -1}}', encoding="utf-8")
         change(service)
         assert "the configuration stays as it was: deployment.num_replicas" in service.output

@@ -57,6 +57,12 @@ class Load:
         return counted
 
 
+def summary(counts: dict[str, Any]) -> str:
+    """In words, with the lost ones counted."""
+    told = {name: value for name, value in counts.items() if name != "lost"}
+    return f"{told}, lost {len(counts['lost'])}"
+
+
 @contextmanager
 def load(service: Running, patience_s: float) -> Iterator[Load]:
     running = Load(service.url, CALLERS, patience_s)
@@ -106,8 +112,7 @@ def test_whoever_dies_no_request_is_lost(
         running.wait_for_more(30)
         counts = running.counts()
     with capsys.disabled():
-        told = {name: value for name, value in counts.items() if name != "lost"}
-        print(f"\n{victim}: {told}, kills {kills}, back after {back} s, lost {len(counts['lost'])}")
+        print(f"\n{victim}: kills {kills}, back after {back} s, {summary(counts)}")
     assert counts["lost"] == []
     assert patience_s or not counts["tried_again"]
 
@@ -169,8 +174,7 @@ def test_with_haproxy_in_front_no_request_is_lost_either(
             back = time.monotonic() - began
             counts = running.counts()
         with capsys.disabled():
-            told = {name: value for name, value in counts.items() if name != "lost"}
-            print(f"\n{victim}: {told}, 30 answers after {back:.1f} s, lost {len(counts['lost'])}")
+            print(f"\n{victim}: 30 answers after {back:.1f} s, {summary(counts)}")
         assert counts["lost"] == []
 
 
