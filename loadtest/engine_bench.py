@@ -55,11 +55,11 @@ def load_faster_whisper(weights: Path) -> Hear:
     return hear
 
 
-def ours(at_once: int = GROUP, **settings: str) -> Callable[[Path], Hear]:
-    """The engine ctranslate2, given so many clips at once; it sorts them into batches itself."""
+def ours(name: str, at_once: int = GROUP, **settings: str) -> Callable[[Path], Hear]:
+    """One of our engines, given so many clips at once; it sorts them into batches itself."""
 
     def load(weights: Path) -> Hear:
-        engine = load_engine("ctranslate2", EngineSettings(weights, **settings))  # type: ignore[arg-type]
+        engine = load_engine(name, EngineSettings(weights, **settings))  # type: ignore[arg-type]
 
         def hear(clips: Sequence[Samples]) -> list[str]:
             windows = [Window(clip, 0.0, Options(language=LANGUAGE)) for clip in clips]
@@ -73,11 +73,11 @@ def ours(at_once: int = GROUP, **settings: str) -> Callable[[Path], Hear]:
 
 WAYS: dict[str, Callable[[Path], Hear]] = {
     "faster-whisper": load_faster_whisper,
-    "CTranslate2, full context": ours(encoder="ctranslate2", context="full"),
-    "CTranslate2, adaptive": ours(encoder="ctranslate2"),
-    "OpenVINO, full context": ours(encoder="openvino", context="full"),
-    "OpenVINO, adaptive": ours(encoder="openvino"),
-    "OpenVINO, adaptive, one at a time": ours(encoder="openvino", at_once=1),
+    "CTranslate2, full context": ours("ctranslate2", context="full"),
+    "CTranslate2, adaptive": ours("ctranslate2"),
+    "OpenVINO, full context": ours("openvino", context="full"),
+    "OpenVINO, adaptive": ours("openvino"),
+    "OpenVINO, adaptive, one at a time": ours("openvino", at_once=1),
 }
 
 

@@ -48,10 +48,10 @@ class Model(Section):
     )
     engine: str = Field(
         "auto",
-        description=f"auto, or one of: {', '.join(ENGINES)}; auto: ctranslate2 on a CPU, openai_whisper on a GPU",
+        description=f"auto, or one of: {', '.join(ENGINES)}; auto: on a GPU openai_whisper, on a CPU that multiplies bfloat16 openvino, on others ctranslate2",
     )
     compute_type: str = Field(
-        "auto", description="the engine's number type, such as int8, float16, float32; auto: its best"
+        "auto", description="the engine's number type, such as int8, bfloat16, float32; auto: its best"
     )
     context: Literal["adaptive", "full"] = Field(
         "adaptive", description="encode what was said, or always 30 s"
@@ -61,10 +61,6 @@ class Model(Section):
         ge=5,
         le=WINDOW_S,
         description="seconds of speech heard in one pass, at most; null: 20 where a CPU hears with an adaptive context, else 30",
-    )
-    encoder: Literal["auto", "ctranslate2", "openvino"] = Field(
-        "auto",
-        description="what encodes for the engine ctranslate2; auto: openvino on x86 CPUs that multiply bfloat16",
     )
 
     aliases: tuple[str, ...] = Field(

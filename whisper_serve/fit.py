@@ -13,6 +13,7 @@ WINDOWS = {"cpu": 6, "cuda": 32}  # of one request, with each replica at once
 QUEUED_AUDIO_S = {"cpu": 300.0, "cuda": 4800.0}  # a replica: some ten seconds of work
 IN_HAND_AUDIO_S = {"cpu": 60.0, "cuda": 960.0}  # a replica, before another comes: some two seconds of work
 BATCH_AUDIO_S = {"cpu": 80.0, "cuda": 480.0}  # more gain little, and share out badly over replicas
+SHORT_CONTEXT = ("auto", "openvino", "ctranslate2")  # engines that may show the model less than 30 s
 ADAPTIVE_WINDOW_S = 20.0  # a CPU hears these for a third less than 30 s, with the same word errors
 
 
@@ -20,8 +21,8 @@ def fit(config: Config, machine: Machine) -> Config:
     """The same config with every `auto` decided for `machine`; ConfigError where it asks for what is not there."""
     device = ("cuda" if machine.gpus else "cpu") if config.model.device == "auto" else config.model.device
     engine = config.model.engine
-    if engine == "auto":
-        engine = "openai_whisper" if device == "cuda" else "ctranslate2"
+    if engine == "auto" and device == "cuda":
+        engine = "openai_whisper"  # on CPUs each replica takes what its own is best at
     num_cpus = config.server.num_cpus or max(int(machine.cpus), math.ceil(cpus_needed(config)))
     gpus = config.deployment.gpu_per_replica if device == "cuda" else 0.0
     parallel = config.server.max_parallel_windows or WINDOWS[device] * config.deployment.most
@@ -30,7 +31,7 @@ def fit(config: Config, machine: Machine) -> Config:
     scaling = config.deployment.autoscaling
     if scaling and scaling.target_audio_s is None:
         scaling = scaling.model_copy(update={"target_audio_s": IN_HAND_AUDIO_S[device]})
-    adaptive = engine == "ctranslate2" and device == "cpu" and config.model.context == "adaptive"
+    adaptive = engine in SHORT_CONTEXT and device == "cpu" and config.model.context == "adaptive"
     window = config.model.window_s or (ADAPTIVE_WINDOW_S if adaptive else WINDOW_S)
     letters = config.server.dead_letter_dir
     server = {

@@ -123,7 +123,6 @@ def engine_settings(config: Config) -> EngineSettings:
         cpus=workers(config),
         compute_type=model.compute_type,
         context=model.context,
-        encoder=model.encoder,
     )
 
 

@@ -28,6 +28,7 @@ from whisper_serve.errors import StartError
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = tuple(name for name in ENGINES if name != "fake")
+DEFAULT = ("openvino", "openai_whisper")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,7 +39,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--speech", type=Path, default=SHARED, help="folder of recordings with a manifest.jsonl")
     p.add_argument("--config", type=Path, default=ROOT / "config.json", help="the service's configuration")
     p.add_argument(
-        "--engines", type=engines, default=REAL, help=f"of {', '.join(REAL)}; the first is the measure"
+        "--engines",
+        type=engines,
+        default=DEFAULT,
+        help=f"of {', '.join(REAL)}; the first is the measure",
     )
     p.add_argument(
         "--quick", action="store_true", help="a few recordings of each kind; no bounds on word errors"

@@ -19,7 +19,7 @@ from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Options, Transcript
 
 pytestmark = pytest.mark.anyio
 
-CONFIG = config_for("ctranslate2", speech.ROOT / "config.json")
+CONFIG = config_for("auto", speech.ROOT / "config.json")
 NOBODY = [
     "gen-silence-1s.wav",
     "gen-sine440-10s.m4a",

@@ -1,4 +1,4 @@
-"""OpenVINO's encoder on a Whisper too small to know a word: what it computes, and what happens where it cannot."""
+"""OpenVINO's graphs on a Whisper too small to know a word: what they compute, and what is done where they cannot."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -10,22 +10,29 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import gelu
 from whisper.model import ModelDimensions, Whisper
+from whisper.timing import dtw
 
-from whisper_serve.engines import EngineSettings
+from whisper_serve import engines
+from whisper_serve.engines import EngineSettings, load_engine
 from whisper_serve.engines.convert import as_ctranslate2
-from whisper_serve.engines.ctranslate2 import openvino_encoder
-from whisper_serve.errors import ConfigError
+from whisper_serve.errors import ConfigError, WeightsError
 
-DIMS = ModelDimensions(80, 1500, 16, 2, 2, 51865, 448, 16, 2, 1)
+pytest.importorskip("openvino")
 
+from whisper_serve.engines.openvino.align import cheapest_path
+from whisper_serve.engines.openvino.generate import Cache, Prompt, generate
+from whisper_serve.engines.openvino.network import Memory, Network
+from whisper_serve.engines.openvino.rules import Rules
+from whisper_serve.engines.vocabulary import Vocabulary
 
-@pytest.fixture(scope="module")
-def openvino() -> Any:
-    pytest.importorskip("openvino")
-    return import_module("whisper_serve.engines.openvino")
+DIMS = ModelDimensions(80, 1500, 16, 2, 2, 51865, 448, 16, 2, 2)
+VOCABULARY = Vocabulary(multilingual=True, languages=99)
+TOKENIZER = VOCABULARY.tokenizer("en", "transcribe")
+RULES = Rules(TOKENIZER, VOCABULARY.suppressed())
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +53,11 @@ def folder(whisper: Whisper, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return as_ctranslate2(checkpoint, checkpoint.with_suffix(".ctranslate2"))
 
 
+@pytest.fixture(scope="module")
+def network(folder: Path) -> Network:
+    return Network(folder, 2, "float32")
+
+
 @torch.inference_mode()
 def encode(whisper: Whisper, mel: Tensor) -> Tensor:
     """What openai-whisper's encoder makes of a mel of any length."""
@@ -58,53 +70,131 @@ def encode(whisper: Whisper, mel: Tensor) -> Tensor:
     return out
 
 
-def mel_of(n: int, frames: int) -> Tensor:
-    return torch.randn(n, DIMS.n_mels, frames, generator=torch.Generator().manual_seed(n * frames))
+def mel_of(frames: int) -> Tensor:
+    return torch.randn(1, DIMS.n_mels, frames, generator=torch.Generator().manual_seed(frames))
 
 
-def asked(encoder: str, **settings: Any) -> EngineSettings:
-    return EngineSettings(None, **{"encoder": encoder, **settings})
+def heard(network: Network, frames: int) -> Memory:
+    return network.encode(mel_of(frames).numpy())
 
 
-@pytest.mark.parametrize(("n", "frames"), [(1, 2), (3, 800), (1, 3000)])
-def test_features_are_those_of_openai_whisper_for_any_length_and_batch(
-    openvino: Any, whisper: Whisper, folder: Path, n: int, frames: int
+def prompts(network: Network) -> list[Prompt]:
+    """Of different lengths in all there is."""
+    begin = TOKENIZER.sot_sequence
+    return [
+        Prompt(heard(network, 200), begin, 0, 12),
+        Prompt(heard(network, 800), (TOKENIZER.sot_prev, 11, 12, 13, *begin), 4, 40),
+        Prompt(heard(network, 64), begin, 0, 5),
+        Prompt(heard(network, 3000), (TOKENIZER.sot_prev, 14, *begin), 2, 40),
+    ]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("frames", [2, 800, 3000])
+def test_the_memory_is_openai_whispers_keys_and_values_for_any_length(
+    network: Network, whisper: Whisper, frames: int
 ) -> None:
-    encoder = openvino.OpenVINOEncoder(openvino.ov.Core(), folder, 1, "f32")
-    mel = mel_of(n, frames)
-    features = encoder(mel.numpy())
-    assert features.shape == (n, frames // 2, DIMS.n_audio_state)
-    assert np.abs(features - encode(whisper, mel).numpy()).max() < 1e-3
+    features = encode(whisper, mel_of(frames))
+    memory = heard(network, frames)
+    for layer, block in enumerate(whisper.decoder.blocks):
+        keys, values = (
+            part(features)[0].view(frames // 2, DIMS.n_text_head, -1).numpy()
+            for part in (block.cross_attn.key, block.cross_attn.value)
+        )
+        assert memory[2 * layer] == pytest.approx(keys.transpose(1, 0, 2), abs=0.05)  # int8
+        assert memory[2 * layer + 1] == pytest.approx(values.transpose(1, 2, 0), abs=0.05)
 
 
-def test_passes_at_once_do_not_overwrite_each_other(openvino: Any, folder: Path) -> None:
-    encoder = openvino.load_encoder(folder, 2, only_if_faster=False)
-    mels = [mel_of(1, frames).numpy() for frames in range(200, 232, 2)]
+@torch.inference_mode()
+def test_logits_are_those_of_openai_whisper_in_one_step_and_in_many(
+    network: Network, whisper: Whisper
+) -> None:
+    tokens = [*TOKENIZER.sot_sequence, 50364, 400, 500, 600, 700]
+    features = encode(whisper, mel_of(400))
+    theirs = whisper.decoder(torch.tensor([tokens]), features)[0].numpy()
+    with network.decoder() as decoder:
+        at_once = Cache(network, decoder, [heard(network, 400)])
+        every = np.arange(len(tokens))[None]
+        assert alike(at_once.show([tokens], every).logits[0], theirs)
+        one_by_one = Cache(network, decoder, [heard(network, 400)])
+        one_by_one.show([tokens[:3]], np.array([[2]]))
+        for i, token in enumerate(tokens[3:], 3):
+            assert alike(one_by_one.say(np.array([[token]]), np.array([[i]])), theirs[i : i + 1])
+
+
+def alike(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> bool:
+    """But for what int8 costs."""
+    return bool(np.abs(ours - theirs).max() < 0.05 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_what_a_row_says_does_not_depend_on_its_neighbours(network: Network, timed: bool) -> None:
+    asked = prompts(network)
+    together = generate(network, RULES, asked, timed)
+    for prompt, answer in zip(asked, together, strict=True):
+        (alone,) = generate(network, RULES, [prompt], timed)
+        assert alone.tokens == answer.tokens
+        assert alone.sum_logprob == pytest.approx(answer.sum_logprob, abs=0.01)
+        assert alone.no_speech_prob == pytest.approx(answer.no_speech_prob, abs=1e-6)
+        assert 0 < len(answer.tokens) <= prompt.most
+        assert len(answer.logprobs) == len(answer.tokens)
+
+
+def test_an_answer_may_be_longer_than_what_is_kept_at_first(network: Network) -> None:
+    (answer,) = generate(network, RULES, [Prompt(heard(network, 64), TOKENIZER.sot_sequence, 0, 200)], False)
+    assert len(answer.tokens) == 200  # a model that knows no words does not know when to stop
+
+
+def test_passes_at_once_do_not_overwrite_each_other(folder: Path) -> None:
+    network = Network(folder, 2)
+    asked = prompts(network)
     with ThreadPoolExecutor(4) as callers:
-        together = list(callers.map(encoder, mels))
-    for mel, features in zip(mels, together, strict=True):
-        assert np.array_equal(features, encoder(mel))
+        memories = list(callers.map(lambda frames: heard(network, frames), range(200, 232, 2)))
+        answers = list(callers.map(lambda prompt: generate(network, RULES, [prompt]), asked * 4))
+    for frames, memory in zip(range(200, 232, 2), memories, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(memory, heard(network, frames), strict=True))
+    for prompt, answer in zip(asked * 4, answers, strict=True):
+        assert answer == generate(network, RULES, [prompt])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (40, 700), (90, 60)])
+def test_the_cheapest_path_is_that_of_openai_whisper(shape: tuple[int, int]) -> None:
+    costs = np.random.default_rng(shape[1]).normal(size=shape)
+    theirs = [(int(i), int(j)) for i, j in dtw(torch.from_numpy(costs)).T if i >= 0 and j >= 0]
+    assert cheapest_path(costs) == theirs
 
 
 @pytest.mark.parametrize(
-    ("settings", "why"), [({"device": "cuda"}, "CPUs only"), ({"compute_type": "float32"}, "in float32")]
+    ("settings", "why"),
+    [({"device": "cuda"}, "CPUs only"), ({"compute_type": "int8"}, "cannot compute in 'int8'")],
 )
-def test_what_openvino_is_not_for_is_encoded_by_ctranslate2_and_one_line_says_why(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, settings: dict[str, str], why: str
+def test_what_openvino_is_not_for_is_refused(folder: Path, settings: dict[str, Any], why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        load_engine("openvino", EngineSettings(folder, **settings))
+
+
+def test_a_folder_without_a_whisper_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"model\.bin"):
+        load_engine("openvino", EngineSettings(tmp_path))
+
+
+def test_where_ctranslate2_is_faster_it_is_taken_and_one_line_says_why(
+    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = logging.getLogger("whisper_serve.engines.ctranslate2")
+    network = import_module("whisper_serve.engines.openvino.network")
+    monkeypatch.setattr(network, "best_type", lambda _core: "float32")
+    log = logging.getLogger(engines.__name__)
     log.addHandler(caplog.handler)
     try:
         with caplog.at_level(logging.INFO, log.name):
-            assert openvino_encoder(tmp_path, asked("auto", **settings), 1) is None
+            assert type(load_engine("auto", EngineSettings(folder))).__name__ == "CTranslate2Engine"
     finally:
         log.removeHandler(caplog.handler)
-    assert {record.getMessage() for record in caplog.records if why in record.getMessage()}
-    assert openvino_encoder(tmp_path, asked("ctranslate2"), 1) is None
+    assert "does not multiply bfloat16" in caplog.text
 
 
-def test_openvino_asked_for_in_vain_says_why(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="'openvino' cannot be used: it runs on CPUs only"):
-        openvino_encoder(tmp_path, asked("openvino", device="cuda"), 1)
-    with pytest.raises(ConfigError, match="cannot be used"):
-        openvino_encoder(tmp_path, asked("openvino"), 1)  # no model.bin; or no OpenVINO here
+def test_openvino_is_taken_where_it_is_faster(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = import_module("whisper_serve.engines.openvino.network")
+    monkeypatch.setattr(network, "best_type", lambda _core: "bfloat16")
+    monkeypatch.setattr(network, "PRECISIONS", {"bfloat16": "f32", "float32": "f32"})
+    assert type(load_engine("auto", EngineSettings(folder))).__name__ == "OpenVINOEngine"

@@ -22,7 +22,7 @@ def written(tmp_path: Path, fields: Any) -> Path:
 
 def test_the_shipped_config_fits_a_laptop_with_two_cores() -> None:
     config = fit(load_config("config.json"), LAPTOP)
-    assert (config.model.device, config.model.engine, config.server.num_cpus) == ("cpu", "ctranslate2", 2)
+    assert (config.model.device, config.model.engine, config.server.num_cpus) == ("cpu", "auto", 2)
 
 
 def test_the_shipped_config_fits_one_core() -> None:

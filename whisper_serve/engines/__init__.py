@@ -5,18 +5,22 @@ list it here. The table holds import paths, not classes: naming an engine must
 not load torch.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from whisper_serve.errors import TranscriptionError
+from whisper_serve.errors import ConfigError, TranscriptionError
 from whisper_serve.types import Heard, Window
+
+log = logging.getLogger(__name__)
 
 Outcome = Heard | TranscriptionError  # of one window
 
 ENGINES = {
+    "openvino": "whisper_serve.engines.openvino.engine:OpenVINOEngine",
     "ctranslate2": "whisper_serve.engines.ctranslate2:CTranslate2Engine",
     "openai_whisper": "whisper_serve.engines.openai_whisper:OpenAIWhisperEngine",
     "fake": "whisper_serve.engines.fake:FakeEngine",
@@ -33,9 +37,6 @@ class EngineSettings:
     compute_type: str = "auto"  # the engine's own name of a number type; auto: its best on the device
     context: Literal["adaptive", "full"] = (
         "adaptive"  # what the model is shown: speech and a margin, or always 30 s
-    )
-    encoder: Literal["auto", "ctranslate2", "openvino"] = (
-        "auto"  # of the engine ctranslate2; auto: the faster
     )
 
 
@@ -72,7 +73,23 @@ def transcribe(engine: Engine, windows: Sequence[Window]) -> list[Outcome]:
 
 
 def load_engine(name: str, settings: EngineSettings) -> Engine:
-    """Import the engine called `name` and load its weights (seconds to minutes)."""
+    """Import the engine called `name` and load its weights (seconds to minutes); auto: a CPU's fastest.
+
+    Raises ConfigError, WeightsError.
+    """
+    if name == "auto":
+        return _fastest(settings)
     module, _, cls = ENGINES[name].partition(":")
     engine: Engine = getattr(import_module(module), cls)(settings)
     return engine
+
+
+def _fastest(settings: EngineSettings) -> Engine:
+    """OpenVINO where this CPU multiplies bfloat16, else CTranslate2, which runs everywhere."""
+    try:
+        # It may be missing, or not work here.
+        import_module("whisper_serve.engines.openvino.network").check_fast(settings.compute_type)
+        return load_engine("openvino", settings)
+    except (ImportError, RuntimeError, ConfigError) as e:
+        log.info("hearing with CTranslate2, not OpenVINO: %s", e)
+        return load_engine("ctranslate2", settings)

@@ -15,6 +15,7 @@ import pickle
 import shutil
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,22 @@ SINGLE = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Variables:
+    """A model by CTranslate2's names."""
+
+    tensors: dict[str, Tensor]
+    dims: ModelDimensions
+    alignment_heads: NDArray[np.bool_]  # shape (decoder layers, heads): those that follow the words in time
+
+
+def ctranslate2_folder(weights: Path | None, engine: str) -> Path:
+    """The weights as a CTranslate2 folder: they are one, or are converted once beside themselves. Raises WeightsError."""
+    if weights is None:
+        raise WeightsError(f"the engine {engine!r} needs a model")
+    return weights if weights.is_dir() else as_ctranslate2(weights, weights.with_suffix(".ctranslate2"))
+
+
 def as_ctranslate2(checkpoint: Path, folder: Path) -> Path:
     """`folder`, holding the openai-whisper checkpoint in CTranslate2's form, with float16 tensors.
 
@@ -84,17 +101,36 @@ def as_openai_whisper(weights: Path) -> Whisper:
     Its alignment heads are set. Raises WeightsError where the weights cannot be read or are quantized.
     """
     if weights.is_dir():
-        state, dims, heads = _read_ctranslate2(weights)
+        model = read_ctranslate2(weights)
+        state, dims, heads = _renamed(model.tensors, model.dims), model.dims, model.alignment_heads
     else:
         state, dims = _load_checkpoint(weights)
         heads = _alignment_heads(weights.stem, dims)
-    model = Whisper(dims)
+    whisper_model = Whisper(dims)
     try:
-        model.load_state_dict(state, strict=True)
+        whisper_model.load_state_dict(state, strict=True)
     except RuntimeError as e:
         raise WeightsError(f"the tensors in {weights} do not make a Whisper: {e}") from e
-    model.register_buffer("alignment_heads", torch.from_numpy(heads).to_sparse(), persistent=False)
-    return model
+    whisper_model.register_buffer("alignment_heads", torch.from_numpy(heads).to_sparse(), persistent=False)
+    return whisper_model
+
+
+def read_ctranslate2(folder: Path) -> Variables:
+    """The model in a folder. Raises WeightsError."""
+    tensors = read_variables(folder / "model.bin")
+    try:
+        dims = _dimensions(tensors)
+        heads = _alignment_heads("", dims)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if pairs := config.get("alignment_heads"):
+            heads[:] = False
+            heads[tuple(zip(*pairs, strict=True))] = True
+        missing = {variable for variable, _ in _layout(dims)} - tensors.keys()
+    except (OSError, ValueError, LookupError) as e:
+        raise WeightsError(f"cannot read the CTranslate2 model in {folder}: {e!r}") from e
+    if missing:
+        raise WeightsError(f"the CTranslate2 model in {folder} lacks {min(missing)}")
+    return Variables(tensors, dims, heads)
 
 
 def _convert(checkpoint: Path, folder: Path) -> None:
@@ -161,8 +197,7 @@ def _tensor(state: dict[str, Tensor], name: str) -> Tensor:
 
 def _describe(spec: WhisperSpec, dims: ModelDimensions, checkpoint: Path) -> None:
     """Give the model its vocabulary and its config.json, as CTranslate2's own converter would."""
-    multilingual = dims.n_vocab >= 51865
-    vocabulary = Vocabulary(multilingual, dims.n_vocab - 51765 - int(multilingual))
+    vocabulary = vocabulary_of(dims)
     tokenizer = vocabulary.tokenizer()
     if tokenizer.encoding.n_vocab != dims.n_vocab:
         raise WeightsError(f"{checkpoint} has {dims.n_vocab} tokens, which is no vocabulary of Whisper")
@@ -197,21 +232,18 @@ def _alignment_heads(name: str, dims: ModelDimensions) -> NDArray[np.bool_]:
     return heads
 
 
-def _read_ctranslate2(folder: Path) -> tuple[dict[str, Tensor], ModelDimensions, NDArray[np.bool_]]:
-    variables = read_variables(folder / "model.bin")
-    try:
-        dims = _dimensions(variables)
-        state: dict[str, Tensor] = {}
-        for variable, names in _layout(dims):
-            state.update(zip(names, variables[variable].chunk(len(names)), strict=True))
-        heads = _alignment_heads("", dims)
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if pairs := config.get("alignment_heads"):
-            heads[:] = False
-            heads[tuple(zip(*pairs, strict=True))] = True
-    except (OSError, ValueError, LookupError) as e:
-        raise WeightsError(f"cannot read the CTranslate2 model in {folder}: {e!r}") from e
-    return {name: tensor for name, tensor in state.items() if not name.endswith(".key.bias")}, dims, heads
+def vocabulary_of(dims: ModelDimensions) -> Vocabulary:
+    """As openai-whisper tells it, by the number of tokens."""
+    multilingual = dims.n_vocab >= 51865
+    return Vocabulary(multilingual, dims.n_vocab - 51765 - int(multilingual))
+
+
+def _renamed(variables: dict[str, Tensor], dims: ModelDimensions) -> dict[str, Tensor]:
+    """openai-whisper's tensors by its names."""
+    state: dict[str, Tensor] = {}
+    for variable, names in _layout(dims):
+        state.update(zip(names, variables[variable].chunk(len(names)), strict=True))
+    return {name: tensor for name, tensor in state.items() if not name.endswith(".key.bias")}
 
 
 def _dimensions(variables: dict[str, Tensor]) -> ModelDimensions:

@@ -1,11 +1,8 @@
 """CTranslate2: int8 on a CPU, half precision on a GPU. Windows in, what was heard out."""
 
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import zip_longest
-from pathlib import Path
 
 import ctranslate2
 import numpy as np
@@ -15,20 +12,17 @@ from whisper.audio import N_SAMPLES, log_mel_spectrogram
 from whisper.tokenizer import Tokenizer
 
 from whisper_serve.engines import EngineSettings, Outcome, Prepared
-from whisper_serve.engines.convert import as_ctranslate2
-from whisper_serve.engines.decoding import Features, Hearing, Stretch, complete, log_mel
+from whisper_serve.engines.convert import ctranslate2_folder
+from whisper_serve.engines.decoding import Hearing, Stretch, complete, log_mel
 from whisper_serve.engines.segments import Answer, Decoded
 from whisper_serve.engines.vocabulary import CONTEXT_TOKENS, LATEST_FIRST_TIMESTAMP_S, TIMESTAMP_S, Vocabulary
-from whisper_serve.engines.words import Timing, settle
-from whisper_serve.errors import ConfigError, WeightsError
+from whisper_serve.engines.words import Timing, as_timings, settle
 from whisper_serve.types import Window
-
-log = logging.getLogger(__name__)
-
-Encoder = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # mel to features
 
 LARGEST_BATCH = {"cpu": 8, "cuda": 32}  # more gain little and keep the first waiting
 BEST_TYPE = {"cpu": "int8", "cuda": "float16"}
+
+Features = NDArray[np.float32]  # shape (frames / 2, width of the model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +57,13 @@ class CTranslate2Engine:
         self.workers = settings.cpus if settings.device == "cpu" else 1
         self.largest_batch = LARGEST_BATCH[settings.device]
         best = settings.compute_type == "auto"
-        folder = model_folder(settings.weights)
         self.model = ctranslate2.models.Whisper(
-            str(folder),
+            str(ctranslate2_folder(settings.weights, "ctranslate2")),
             device=settings.device,
             compute_type=BEST_TYPE[settings.device] if best else settings.compute_type,
             intra_threads=1,  # the decoder gains nothing from a second; two workers are twice as fast
             inter_threads=self.workers,
         )
-        self.openvino = openvino_encoder(folder, settings, self.workers)
         self.silence = self.encode_silence()
         self.vocabulary = Vocabulary(self.model.is_multilingual, self.model.num_languages)
         adaptive = settings.context == "adaptive"
@@ -126,7 +118,7 @@ class CTranslate2Engine:
         A GPU encodes them together. A CPU would gain nothing from that: there each was encoded at its own
         length, and is topped up with what the encoder makes of silence at that place.
         """
-        own = [s.features for s in stretches if s.features is not None]
+        own = [s.encoded for s in stretches if s.encoded is not None]
         if len(own) < len(stretches):
             return self.model.encode(as_view(log_mel(stretches, self.model.n_mels)))
         features = np.empty((len(own), max(len(f) for f in own), self.silence.shape[1]), np.float32)
@@ -146,7 +138,7 @@ class CTranslate2Engine:
 
     def encode_mel(self, mel: torch.Tensor) -> Features:
         """Shape (1, mels, frames) in, (frames / 2, width of the model) out."""
-        encoded = self.openvino(mel.numpy()) if self.openvino else np.array(self.model.encode(as_view(mel)))
+        encoded = np.array(self.model.encode(as_view(mel)))
         return encoded.reshape(encoded.shape[1:])
 
     def generate(self, encoded: Encoded, said: Sequence[Sequence[int]] = ()) -> list[Answer]:
@@ -192,37 +184,6 @@ def as_view(mel: torch.Tensor) -> ctranslate2.StorageView:
     return ctranslate2.StorageView.from_array(mel.numpy())
 
 
-def model_folder(weights: Path | None) -> Path:
-    if weights is None:
-        raise WeightsError("the engine 'ctranslate2' needs a model")
-    return weights if weights.is_dir() else as_ctranslate2(weights, weights.with_suffix(".ctranslate2"))
-
-
-def openvino_encoder(folder: Path, settings: EngineSettings, workers: int) -> Encoder | None:
-    """OpenVINO's encoder, where it is asked for or the faster one; None: CTranslate2's own is to be used.
-
-    Raises ConfigError where it is asked for and cannot be had.
-    """
-    if settings.encoder == "ctranslate2":
-        return None
-    asked = settings.encoder == "openvino"
-    try:
-        if settings.device != "cpu":
-            raise ConfigError("it runs on CPUs only")
-        if settings.compute_type != "auto" and not asked:
-            raise ConfigError(f"it does not compute in {settings.compute_type}")
-        # Costs 100 MB where it is not wanted, and may be missing where it is.
-        openvino = import_module("whisper_serve.engines.openvino")
-        encoder: Encoder = openvino.load_encoder(folder, workers, only_if_faster=not asked)
-    except (ImportError, RuntimeError, ConfigError, WeightsError) as e:
-        if asked:
-            raise ConfigError(f"the encoder 'openvino' cannot be used: {e}") from e
-        log.info("encoding with CTranslate2, not OpenVINO: %s", e)
-        return None
-    log.info("encoding with OpenVINO")
-    return encoder
-
-
 def as_answer(result: ctranslate2.models.WhisperGenerationResult, said: int) -> Answer:
     """A result without the `said` tokens it begins with, which CTranslate2 repeats at no cost in score."""
     tokens = result.sequences_ids[0]
@@ -236,22 +197,3 @@ def as_answer(result: ctranslate2.models.WhisperGenerationResult, said: int) -> 
 
 def logprob(logits: ctranslate2.StorageView, token: int) -> float:
     return float(torch.log_softmax(torch.from_numpy(np.array(logits)), 0)[token])
-
-
-def as_timings(
-    pairs: Sequence[tuple[int, int]],
-    probabilities: Sequence[float],
-    text: Sequence[int],
-    tokenizer: Tokenizer,
-) -> list[Timing]:
-    """An alignment as words: `pairs` are (token, encoder step of 0.02 s), `probabilities` those of the tokens."""
-    words, word_tokens = tokenizer.split_to_word_tokens([*text, tokenizer.eot])
-    if len(words) <= 1:  # the end-of-text alone
-        return []
-    token, step = np.array(pairs).T
-    begins = step[np.diff(token, prepend=-1) > 0] * TIMESTAMP_S  # of each token, the end-of-text last
-    edges = np.cumsum([0, *(len(t) for t in word_tokens[:-1])])
-    return [
-        Timing(word, list(ids), float(begins[i]), float(begins[j]), float(np.mean(probabilities[i:j])))
-        for word, ids, i, j in zip(words, word_tokens, edges, edges[1:], strict=False)
-    ]

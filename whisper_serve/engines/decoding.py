@@ -9,10 +9,10 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from whisper.audio import log_mel_spectrogram
 
 from whisper_serve.engines import Outcome, Prepared
@@ -41,7 +41,6 @@ MISLED_CHARACTERS_PER_SECOND = 26
 MISLED_LOGPROB = -0.8
 
 Kind = tuple[bool, int, float, bool, bool]
-Features = NDArray[np.float32]  # shape (frames / 2, width of the model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class Stretch:
     previous: tuple[int, ...]  # tokens said before it
     frames: int  # of mel to show the model: the samples, then silence
     max_tokens: int
-    features: Features | None = None  # what the encoder made of them; None: it is yet to hear them
+    encoded: Any = None  # what the engine's encoder made of them; None: it is yet to hear them
 
     @property
     def seconds(self) -> float:
@@ -74,7 +73,7 @@ class Stretch:
 
 
 Listen = Callable[[Sequence[Stretch]], list[Decoded]]
-Encode = Callable[[Stretch], Features]
+Encode = Callable[[Stretch], Any]
 
 
 @dataclass(slots=True)
@@ -111,9 +110,9 @@ class Hearing:
         return Prepared(window, self.encoded(self.fit(whole)))
 
     def encoded(self, stretch: Stretch) -> Stretch:
-        if self.encode is None or stretch.features is not None:
+        if self.encode is None or stretch.encoded is not None:
             return stretch
-        return replace(stretch, features=self.encode(stretch))
+        return replace(stretch, encoded=self.encode(stretch))
 
     def hear(self, batch: Sequence[Prepared]) -> list[Outcome]:
         """In as few passes as it takes; a window that fails leaves the others alone."""
@@ -179,7 +178,7 @@ class Hearing:
 
 def shown(stretch: Stretch, frames: int, max_tokens: int) -> Stretch:
     """The stretch in a context it was not encoded in yet."""
-    return replace(stretch, frames=frames, max_tokens=max_tokens, features=None)
+    return replace(stretch, frames=frames, max_tokens=max_tokens, encoded=None)
 
 
 def check(window: Window, vocabulary: Vocabulary) -> Options:

@@ -10,7 +10,9 @@ from itertools import pairwise
 
 import numpy as np
 from whisper.timing import merge_punctuations
+from whisper.tokenizer import Tokenizer
 
+from whisper_serve.engines.vocabulary import TIMESTAMP_S
 from whisper_serve.types import Word
 
 SENTENCE_ENDS = ".。!！?？"
@@ -29,6 +31,25 @@ class Timing:
     start: float  # seconds from the start of the stretch
     end: float
     probability: float
+
+
+def as_timings(
+    pairs: Sequence[tuple[int, int]],
+    probabilities: Sequence[float],
+    text: Sequence[int],
+    tokenizer: Tokenizer,
+) -> list[Timing]:
+    """An alignment as words: `pairs` are (token, encoder step of 0.02 s), `probabilities` those of the tokens."""
+    words, word_tokens = tokenizer.split_to_word_tokens([*text, tokenizer.eot])
+    if len(words) <= 1:  # the end-of-text alone
+        return []
+    token, step = np.array(pairs).T
+    begins = step[np.diff(token, prepend=-1) > 0] * TIMESTAMP_S  # of each token, the end-of-text last
+    edges = np.cumsum([0, *(len(t) for t in word_tokens[:-1])])
+    return [
+        Timing(word, list(ids), float(begins[i]), float(begins[j]), float(np.mean(probabilities[i:j])))
+        for word, ids, i, j in zip(words, word_tokens, edges, edges[1:], strict=False)
+    ]
 
 
 def settle(timings: Sequence[Timing]) -> tuple[Timing, ...]:

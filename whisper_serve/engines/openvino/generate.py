@@ -1,0 +1,179 @@
+"""Memories and prompts in, what the decoder says to each out: rows that speak at once.
+
+A row's words do not depend on its neighbours: padding is masked, not heard.
+A row that has said all makes room, and the last takes its place.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from whisper_serve.engines.openvino.network import Decoder, Floats, Ints, Kept, Memory, Network, Said
+from whisper_serve.engines.openvino.rules import Rules, chosen
+from whisper_serve.engines.segments import Answer
+
+SEEN, NOT_SEEN = np.float32(0), np.float32(-1e9)  # what is added to scores
+TIME = (1, 2)  # its axis in keys, and in values
+PAST_STEP, MEMORY_STEP = 32, 64  # lengths are rounded up to these: OpenVINO prepares itself for each new one
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the decoder is shown before it speaks."""
+
+    memory: Memory
+    tokens: Sequence[int]
+    sot: int  # which of the tokens is the start-of-transcript
+    most: int  # tokens it may say
+
+
+@dataclass(slots=True)
+class Row:
+    """One that speaks."""
+
+    asked: int  # which of the prompts
+    prompt: Prompt
+    no_speech_prob: float
+    said: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    ended: bool = False  # it said the end-of-text, whose log-probability is the last then
+
+    def say(self, token: int, logprob: float, eot: int) -> None:
+        self.logprobs.append(logprob)
+        self.ended = token == eot
+        if not self.ended:
+            self.said.append(token)
+
+    @property
+    def done(self) -> bool:
+        return self.ended or len(self.said) >= self.prompt.most
+
+    def answer(self) -> Answer:
+        kept = tuple(self.logprobs[: len(self.said)])
+        return Answer(tuple(self.said), sum(self.logprobs), self.no_speech_prob, kept)
+
+
+def generate(
+    network: Network, rules: Rules, prompts: Sequence[Prompt], timed: bool = True, temperature: float = 0.0
+) -> list[Answer]:
+    """An answer to each; `timed`: with timestamps around its sentences."""
+    random = np.random.default_rng()
+    # The more a row holds, the later it ends: those before it then end behind it, and nothing has to move.
+    order = sorted(range(len(prompts)), key=lambda i: -frames(prompts[i].memory))
+    answers: dict[int, Answer] = {}
+    with network.decoder() as decoder:
+        cache = Cache(network, decoder, [prompts[i].memory for i in order])
+        picks = np.array([[prompts[i].sot, len(prompts[i].tokens) - 1] for i in order])
+        said = cache.show([prompts[i].tokens for i in order], picks)
+        silent = probabilities(said.logits[:, 0])[:, rules.no_speech]
+        rows = [Row(i, prompts[i], float(p)) for i, p in zip(order, silent, strict=True)]
+        logits = said.logits[:, 1]
+        while True:
+            rules.forbid(logits, [row.said for row in rows], timed)
+            for row, token, logprob in zip(rows, *chosen(logits, temperature, random), strict=True):
+                row.say(int(token), float(logprob), rules.eot)
+            for slot in reversed([i for i, row in enumerate(rows) if row.done]):
+                answers[rows[slot].asked] = rows[slot].answer()
+                rows[slot] = rows[-1]
+                rows.pop()
+                cache.drop(slot)
+            if not rows:
+                return [answers[i] for i in range(len(prompts))]
+            tokens = np.array([[row.said[-1]] for row in rows])
+            positions = np.array([[len(row.prompt.tokens) + len(row.said) - 1] for row in rows])
+            logits = cache.say(tokens, positions)
+
+
+def probabilities(logits: Floats) -> Floats:
+    """Over the last axis."""
+    exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    shares: Floats = exponents / exponents.sum(axis=-1, keepdims=True)
+    return shares
+
+
+class Cache:
+    """What n rows heard and said, as the decoder wants it."""
+
+    def __init__(self, network: Network, decoder: Decoder, memories: Sequence[Memory]) -> None:
+        self.decoder = decoder
+        n, longest = len(memories), rounded_up(max(frames(m) for m in memories), MEMORY_STEP)
+        self.memory = [
+            together(each, longest, TIME[i % 2]) for i, each in enumerate(zip(*memories, strict=True))
+        ]
+        self.heard = np.full((n, 1, 1, longest), NOT_SEEN)
+        for row, memory in zip(self.heard, memories, strict=True):
+            row[..., : frames(memory)] = SEEN
+        self.keys = np.zeros((network.layers, n, network.heads, PAST_STEP, network.depth), network.dtype)
+        self.values = np.zeros((network.layers, n, network.heads, network.depth, PAST_STEP), network.dtype)
+        self.seen = np.full((n, 1, 1, PAST_STEP + 1), NOT_SEEN)  # of the past, and last the token itself
+        self.seen[..., -1] = SEEN
+        self.used = 0
+        decoder.remember(self.memory, self.heard)
+
+    def show(self, prompts: Sequence[Sequence[int]], picks: Ints) -> Said:
+        """What each row begins with, of any length; with the logits of its tokens `picks`, shape (n, p)."""
+        lengths = np.array([len(tokens) for tokens in prompts])
+        n, q = len(prompts), int(lengths.max())
+        at = np.arange(q)
+        counts = at < lengths[:, None]
+        tokens = np.zeros((n, q), np.int64)
+        tokens[counts] = np.concatenate(prompts)
+        own = np.where((at[:, None] >= at) & counts[:, None], SEEN, NOT_SEEN)
+        seen = np.concatenate([np.repeat(self.seen[..., :-1], q, axis=2), own[:, None]], axis=3)
+        said = self.decoder.step(tokens, np.tile(at, (n, 1)), picks, seen, self.keys, self.values)
+        self._append(said, np.where(counts, SEEN, NOT_SEEN))
+        return said
+
+    def say(self, tokens: Ints, positions: Ints) -> Floats:
+        """One further token of each row, shape (n, 1), and its position; the logits after it, (n, vocabulary)."""
+        said = self.decoder.step(tokens, positions, np.zeros_like(tokens), self.seen, self.keys, self.values)
+        self._append(said, np.full(tokens.shape, SEEN))
+        return said.logits[:, 0]
+
+    def _append(self, said: Said, seen: Floats) -> None:
+        upto = self.used + seen.shape[1]
+        if (more := rounded_up(upto, PAST_STEP) - self.keys.shape[3]) > 0:
+            none = [(0, 0)] * 3
+            self.keys = np.pad(self.keys, [*none, (0, more), (0, 0)])
+            self.values = np.pad(self.values, [*none, (0, 0), (0, more)])
+            unseen = np.full((*self.seen.shape[:3], more), NOT_SEEN)
+            self.seen = np.concatenate([self.seen[..., :-1], unseen, self.seen[..., -1:]], axis=3)
+        self.keys[:, :, :, self.used : upto] = said.keys
+        self.values[..., self.used : upto] = said.values
+        self.seen[:, 0, 0, self.used : upto] = seen
+        self.used = upto
+
+    def drop(self, slot: int) -> None:
+        """A row is done, and the last takes its place."""
+        last = len(self.heard) - 1
+        if slot != last:
+            for each in (*self.memory, self.heard, self.seen):
+                each[slot] = each[last]
+            for each in (self.keys, self.values):
+                each[:, slot] = each[:, last]
+        self.memory = [each[:last] for each in self.memory]
+        self.heard, self.seen = self.heard[:last], self.seen[:last]
+        self.keys, self.values = (np.ascontiguousarray(each[:, :last]) for each in (self.keys, self.values))
+        if last:
+            self.decoder.remember(self.memory, self.heard)
+
+
+def together(rows: Sequence[Kept], longest: int, time: int) -> Kept:
+    """Keys or values of all rows, shape (n, ...), padded with zeros to `longest` frames, which are their axis `time`."""
+    shape = [*rows[0].shape]
+    shape[time] = longest
+    stacked = np.empty((len(rows), *shape), rows[0].dtype)
+    for row, own in zip(stacked, rows, strict=True):
+        by_time = np.moveaxis(row, time, 0)
+        by_time[: own.shape[time]] = np.moveaxis(own, time, 0)
+        by_time[own.shape[time] :] = 0
+    return stacked
+
+
+def frames(memory: Memory) -> int:
+    return int(memory[0].shape[TIME[0]])
+
+
+def rounded_up(number: int, step: int) -> int:
+    return -(-number // step) * step
