@@ -101,7 +101,7 @@ def test_the_memory_is_openai_whispers_keys_and_values_for_any_length(
             part(features)[0].view(frames // 2, DIMS.n_text_head, -1).numpy()
             for part in (block.cross_attn.key, block.cross_attn.value)
         )
-        assert memory[2 * layer] == pytest.approx(keys.transpose(1, 0, 2), abs=0.05)  # int8
+        assert memory[2 * layer] == pytest.approx(keys.transpose(1, 2, 0), abs=0.05)  # int8
         assert memory[2 * layer + 1] == pytest.approx(values.transpose(1, 2, 0), abs=0.05)
 
 

@@ -14,7 +14,6 @@ from whisper_serve.engines.openvino.rules import Rules, chosen
 from whisper_serve.engines.segments import Answer
 
 SEEN, NOT_SEEN = np.float32(0), np.float32(-1e9)  # what is added to scores
-TIME = (1, 2)  # its axis in keys, and in values
 PAST_STEP, MEMORY_STEP = 32, 64  # lengths are rounded up to these: OpenVINO prepares itself for each new one
 
 
@@ -98,14 +97,11 @@ class Cache:
     def __init__(self, network: Network, decoder: Decoder, memories: Sequence[Memory]) -> None:
         self.decoder = decoder
         n, longest = len(memories), rounded_up(max(frames(m) for m in memories), MEMORY_STEP)
-        self.memory = [
-            together(each, longest, TIME[i % 2]) for i, each in enumerate(zip(*memories, strict=True))
-        ]
+        self.memory = [together(each, longest) for each in zip(*memories, strict=True)]
         self.heard = np.full((n, 1, 1, longest), NOT_SEEN)
         for row, memory in zip(self.heard, memories, strict=True):
             row[..., : frames(memory)] = SEEN
-        self.keys = np.zeros((network.layers, n, network.heads, PAST_STEP, network.depth), network.dtype)
-        self.values = np.zeros((network.layers, n, network.heads, network.depth, PAST_STEP), network.dtype)
+        self.past = np.zeros((2 * network.layers, n, network.heads, network.depth, PAST_STEP), network.dtype)
         self.seen = np.full((n, 1, 1, PAST_STEP + 1), NOT_SEEN)  # of the past, and last the token itself
         self.seen[..., -1] = SEEN
         self.used = 0
@@ -121,26 +117,23 @@ class Cache:
         tokens[counts] = np.concatenate(prompts)
         own = np.where((at[:, None] >= at) & counts[:, None], SEEN, NOT_SEEN)
         seen = np.concatenate([np.repeat(self.seen[..., :-1], q, axis=2), own[:, None]], axis=3)
-        said = self.decoder.step(tokens, np.tile(at, (n, 1)), picks, seen, self.keys, self.values)
+        said = self.decoder.step(tokens, np.tile(at, (n, 1)), picks, seen, self.past)
         self._append(said, np.where(counts, SEEN, NOT_SEEN))
         return said
 
     def say(self, tokens: Ints, positions: Ints) -> Floats:
         """One further token of each row, shape (n, 1), and its position; the logits after it, (n, vocabulary)."""
-        said = self.decoder.step(tokens, positions, np.zeros_like(tokens), self.seen, self.keys, self.values)
+        said = self.decoder.step(tokens, positions, np.zeros_like(tokens), self.seen, self.past)
         self._append(said, np.full(tokens.shape, SEEN))
         return said.logits[:, 0]
 
     def _append(self, said: Said, seen: Floats) -> None:
         upto = self.used + seen.shape[1]
-        if (more := rounded_up(upto, PAST_STEP) - self.keys.shape[3]) > 0:
-            none = [(0, 0)] * 3
-            self.keys = np.pad(self.keys, [*none, (0, more), (0, 0)])
-            self.values = np.pad(self.values, [*none, (0, 0), (0, more)])
+        if (more := rounded_up(upto, PAST_STEP) - self.past.shape[4]) > 0:
+            self.past = np.pad(self.past, [(0, 0)] * 4 + [(0, more)])
             unseen = np.full((*self.seen.shape[:3], more), NOT_SEEN)
             self.seen = np.concatenate([self.seen[..., :-1], unseen, self.seen[..., -1:]], axis=3)
-        self.keys[:, :, :, self.used : upto] = said.keys
-        self.values[..., self.used : upto] = said.values
+        self.past[..., self.used : upto] = said.own
         self.seen[:, 0, 0, self.used : upto] = seen
         self.used = upto
 
@@ -150,29 +143,25 @@ class Cache:
         if slot != last:
             for each in (*self.memory, self.heard, self.seen):
                 each[slot] = each[last]
-            for each in (self.keys, self.values):
-                each[:, slot] = each[:, last]
+            self.past[:, slot] = self.past[:, last]
         self.memory = [each[:last] for each in self.memory]
         self.heard, self.seen = self.heard[:last], self.seen[:last]
-        self.keys, self.values = (np.ascontiguousarray(each[:, :last]) for each in (self.keys, self.values))
+        self.past = np.ascontiguousarray(self.past[:, :last])
         if last:
             self.decoder.remember(self.memory, self.heard)
 
 
-def together(rows: Sequence[Kept], longest: int, time: int) -> Kept:
-    """Keys or values of all rows, shape (n, ...), padded with zeros to `longest` frames, which are their axis `time`."""
-    shape = [*rows[0].shape]
-    shape[time] = longest
-    stacked = np.empty((len(rows), *shape), rows[0].dtype)
+def together(rows: Sequence[Kept], longest: int) -> Kept:
+    """Keys or values of all rows, shape (n, heads, depth, longest), padded with zeros."""
+    stacked = np.empty((len(rows), *rows[0].shape[:2], longest), rows[0].dtype)
     for row, own in zip(stacked, rows, strict=True):
-        by_time = np.moveaxis(row, time, 0)
-        by_time[: own.shape[time]] = np.moveaxis(own, time, 0)
-        by_time[own.shape[time] :] = 0
+        row[..., : own.shape[2]] = own
+        row[..., own.shape[2] :] = 0
     return stacked
 
 
 def frames(memory: Memory) -> int:
-    return int(memory[0].shape[TIME[0]])
+    return int(memory[0].shape[2])
 
 
 def rounded_up(number: int, step: int) -> int:

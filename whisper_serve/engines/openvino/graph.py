@@ -4,9 +4,9 @@ Built from the tensors themselves, in a moment. For a model that differs from
 Whisper's, draw another here.
 
 The decoder keeps nothing: what it heard (the memory: keys and values of the
-encoder's output) and what it said (the past) come in with each step. Keys
-have shape (heads, time, depth) and values (heads, depth, time), so that a
-single query reads both as they lie: OpenVINO takes half of the time otherwise.
+encoder's output) and what it said (the past) come in with each step. Both
+have shape (heads, depth, time), so that a single query reads them as they
+lie: in other orders OpenVINO takes up to twice the time.
 """
 
 from collections.abc import Sequence
@@ -50,32 +50,33 @@ class Graph:
 
         In: tokens and positions, (n, q); which of the q to answer, (n, p); what each may see of the past and
         the q, as 0 or a large negative number, (n, 1, q, past + q); the same of the memory, (n, 1, 1, frames);
-        the past's keys, (layers, n, heads, past, depth), and values, (layers, n, heads, depth, past); then the
-        memory as the encoder gave it.
-        Out: logits, (n, p, vocabulary); the q's own keys and values, shaped as the past's; how much each of
+        the past, of each layer keys and values in turns, (2 layers, n, heads, depth, past); then the memory
+        as the encoder gave it.
+        Out: logits, (n, p, vocabulary); the q's own keys and values, shaped as the past; how much each of
         the q looks at each frame with each of the alignment heads, (n, alignment heads, q, frames).
         """
         tokens, positions, picks = (op.parameter(ov.PartialShape([-1, -1]), ov.Type.i64) for _ in range(3))
         seen = op.parameter(ov.PartialShape([-1, 1, -1, -1]), ov.Type.f32)
         heard = op.parameter(ov.PartialShape([-1, 1, 1, -1]), ov.Type.f32)
-        shapes = [self.heads, -1, self.depth], [self.heads, self.depth, -1]
-        past = [op.parameter(ov.PartialShape([self.layers, -1, *s]), self.kept) for s in shapes]
-        memory = [op.parameter(ov.PartialShape([-1, *s]), self.kept) for s in self.layers * shapes]
-        past_keys, past_values = (self.by_layer(each) for each in past)
+        past = op.parameter(ov.PartialShape([2 * self.layers, -1, self.heads, self.depth, -1]), self.kept)
+        shape = ov.PartialShape([-1, self.heads, self.depth, -1])
+        memory = [op.parameter(shape, self.kept) for _ in range(2 * self.layers)]
+        pasts = [
+            op.squeeze(part, ints(0)) for part in op.split(past, op.constant(0), 2 * self.layers).outputs()
+        ]
         x = op.add(self.embedded(tokens), self.positions_at(positions))
-        keys, values, looks = [], [], []
+        said, looks = [], []
         for layer in range(self.layers):
-            name = f"decoder/layer_{layer}"
-            x, key, value = self.recall(x, name, past_keys[layer], past_values[layer], seen)
-            x, look = self.listen(x, name, memory[2 * layer], memory[2 * layer + 1], heard)
+            name, key, value = f"decoder/layer_{layer}", 2 * layer, 2 * layer + 1
+            x, *own = self.recall(x, name, pasts[key], pasts[value], seen)
+            x, look = self.listen(x, name, memory[key], memory[value], heard)
             x = op.add(x, self.feed_forward(x, name))
-            keys.append(key)
-            values.append(value)
+            said += own
             looks += self.aligned(look, layer)
         x = op.gather(self.norm(x, "decoder/layer_norm"), picks, op.constant(1), 1)
         logits = op.matmul(x, dequantized(*self.words), False, True)
-        outputs = [logits, self.keep(stacked(keys)), self.keep(stacked(values)), op.concat(looks, 1)]
-        return ov.Model(outputs, [tokens, positions, picks, seen, heard, *past, *memory], "decoder")
+        outputs = [logits, self.keep(stacked(said)), op.concat(looks, 1)]
+        return ov.Model(outputs, [tokens, positions, picks, seen, heard, past, *memory], "decoder")
 
     def recall(
         self, x: ov.Node, name: str, past_key: ov.Node, past_value: ov.Node, seen: ov.Node
@@ -83,10 +84,10 @@ class Graph:
         """Attention to what was said; and the keys and values of what is said now."""
         normal = self.norm(x, f"{name}/self_attention/layer_norm")
         query, key, value = self.split(normal, f"{name}/self_attention/linear_0", 3)
-        key, value = as_key(key), as_value(value)
-        all_keys = op.concat([self.read(past_key), key], 2)
+        key, value = by_time(key), by_time(value)
+        all_keys = op.concat([self.read(past_key), key], 3)
         all_values = op.concat([self.read(past_value), value], 3)
-        found, _ = self.attend(as_key(query), all_keys, all_values, seen)
+        found, _ = self.attend(by_head(query), all_keys, all_values, seen)
         return op.add(x, self.linear(found, f"{name}/self_attention/linear_1", int8=True)), key, value
 
     def listen(
@@ -95,7 +96,7 @@ class Graph:
         """Attention to the memory; and where it looked."""
         normal = self.norm(x, f"{name}/attention/layer_norm")
         (query,) = self.split(normal, f"{name}/attention/linear_0", 1)
-        found, look = self.attend(as_key(query), self.read(key), self.read(value), heard)
+        found, look = self.attend(by_head(query), self.read(key), self.read(value), heard)
         return op.add(x, self.linear(found, f"{name}/attention/linear_2", int8=True)), look
 
     def aligned(self, look: ov.Node, layer: int) -> list[ov.Node]:
@@ -105,12 +106,12 @@ class Graph:
 
     def memory(self, features: ov.Node, layer: int) -> tuple[ov.Node, ov.Node]:
         key, value = self.split(features, f"decoder/layer_{layer}/attention/linear_1", 2)
-        return self.keep(as_key(key)), self.keep(as_value(value))
+        return self.keep(by_time(key)), self.keep(by_time(value))
 
     def encoder_block(self, x: ov.Node, name: str) -> ov.Node:
         own = f"{name}/self_attention"
         parts = self.split(self.norm(x, f"{own}/layer_norm"), f"{own}/linear_0", 3, int8=False)
-        mixed = op.scaled_dot_product_attention(*(as_key(part) for part in parts))
+        mixed = op.scaled_dot_product_attention(*(by_head(part) for part in parts))
         together = op.reshape(op.transpose(mixed, ints(0, 2, 1, 3)), ints(0, 0, self.width), True)
         x = op.add(x, self.linear(together, f"{own}/linear_1"))
         return op.add(x, self.feed_forward(x, name))
@@ -122,7 +123,7 @@ class Graph:
     def attend(self, query: ov.Node, key: ov.Node, value: ov.Node, mask: ov.Node) -> tuple[ov.Node, ov.Node]:
         """What a few queries find, shape (n, q, width), and where they look, (n, heads, q, time)."""
         scaled = op.multiply(query, op.constant(np.float32(self.depth**-0.5)))
-        scores = op.transpose(op.matmul(key, scaled, False, True), ints(0, 1, 3, 2))
+        scores = op.transpose(op.matmul(key, scaled, True, True), ints(0, 1, 3, 2))
         look = op.softmax(op.add(scores, mask), -1)
         found = op.transpose(op.matmul(value, look, False, True), ints(0, 3, 1, 2))
         return op.reshape(found, ints(0, 0, self.width), True), look
@@ -166,10 +167,6 @@ class Graph:
     def read(self, x: ov.Node) -> ov.Node:
         return op.convert(x, ov.Type.f32)
 
-    def by_layer(self, x: ov.Node) -> list[ov.Node]:
-        parts = op.split(x, op.constant(0), self.layers).outputs()
-        return [op.squeeze(part, ints(0)) for part in parts]
-
     def constant(self, name: str) -> ov.Node:
         return op.constant(self.tensors[name].float().numpy())
 
@@ -185,18 +182,18 @@ def dequantized(rounded: ov.Node, scales: ov.Node) -> ov.Node:
     return op.multiply(op.convert(rounded, ov.Type.f32), scales)
 
 
-def as_key(x: ov.Node) -> ov.Node:
+def by_head(x: ov.Node) -> ov.Node:
     """(n, time, heads, depth) to (n, heads, time, depth)."""
     return op.transpose(x, ints(0, 2, 1, 3))
 
 
-def as_value(x: ov.Node) -> ov.Node:
+def by_time(x: ov.Node) -> ov.Node:
     """(n, time, heads, depth) to (n, heads, depth, time)."""
     return op.transpose(x, ints(0, 2, 3, 1))
 
 
-def stacked(layers: Sequence[ov.Node]) -> ov.Node:
-    return op.concat([op.unsqueeze(layer, ints(0)) for layer in layers], 0)
+def stacked(parts: Sequence[ov.Node]) -> ov.Node:
+    return op.concat([op.unsqueeze(part, ints(0)) for part in parts], 0)
 
 
 def ints(*values: int) -> ov.Node:

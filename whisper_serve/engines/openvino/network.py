@@ -23,9 +23,7 @@ from whisper_serve.errors import ConfigError
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Kept = NDArray[Any]  # float32, or bfloat16 as uint16
-Memory = Sequence[
-    Kept
-]  # of each decoder layer, in turns: keys (heads, frames, depth), values (heads, depth, frames)
+Memory = Sequence[Kept]  # of each decoder layer keys and values in turns, (heads, depth, frames)
 
 X86 = ("x86_64", "AMD64")
 PRECISIONS = {"bfloat16": "bf16", "float32": "f32"}
@@ -50,8 +48,7 @@ class Said:
     """What a step gave."""
 
     logits: Floats  # (n, p, vocabulary); valid until the next step
-    keys: Kept  # (layers, n, heads, q, depth)
-    values: Kept  # (layers, n, heads, depth, q)
+    own: Kept  # keys and values of what was said, (2 layers, n, heads, depth, q)
     looks: Floats  # (n, alignment heads, q, frames); valid until the next step
 
 
@@ -92,9 +89,8 @@ class Network:
 
     def encode(self, mel: Floats) -> Memory:
         """Mel of shape (1, mels, frames), frames even and at most 3000; a memory of frames / 2."""
-        frames, heads, depth = mel.shape[2] // 2, self.heads, self.depth
-        shapes = [(1, heads, frames, depth), (1, heads, depth, frames)] * self.layers
-        memory = [np.empty(shape, self.dtype) for shape in shapes]
+        shape = (1, self.heads, self.depth, mel.shape[2] // 2)
+        memory = [np.empty(shape, self.dtype) for _ in range(2 * self.layers)]
         with taken(self.encoders) as request:
             for i, each in enumerate(memory):
                 request.set_output_tensor(i, self.as_tensor(each))
@@ -122,24 +118,19 @@ class Decoder:
         """The memories of n rows, each array (n, ...), and which of their frames may be looked at, (n, 1, 1, frames)."""
         self.memory = (memory, heard)  # OpenVINO does not keep them alive
         self.request.set_input_tensor(4, ov.Tensor(heard, shared_memory=True))
-        for i, each in enumerate(memory, 7):
+        for i, each in enumerate(memory, 6):
             self.request.set_input_tensor(i, self.network.as_tensor(each))
 
-    def step(
-        self, tokens: Ints, positions: Ints, picks: Ints, seen: Floats, keys: Kept, values: Kept
-    ) -> Said:
+    def step(self, tokens: Ints, positions: Ints, picks: Ints, seen: Floats, past: Kept) -> Said:
         """As Graph.decoder has it."""
-        (layers, n, heads, _, depth), q = keys.shape, tokens.shape[1]
         for i, each in enumerate((tokens, positions, picks, seen)):
             self.request.set_input_tensor(i, ov.Tensor(each, shared_memory=True))
-        for i, each in enumerate((keys, values), 5):
-            self.request.set_input_tensor(i, self.network.as_tensor(each))
-        key, value = (np.empty((layers, n, heads, *shape), keys.dtype) for shape in ((q, depth), (depth, q)))
-        for i, each in enumerate((key, value), 1):
-            self.request.set_output_tensor(i, self.network.as_tensor(each))
+        self.request.set_input_tensor(5, self.network.as_tensor(past))
+        own = np.empty((*past.shape[:4], tokens.shape[1]), past.dtype)
+        self.request.set_output_tensor(1, self.network.as_tensor(own))
         self.request.infer()
-        logits, looks = (self.request.get_output_tensor(i).data for i in (0, 3))
-        return Said(logits, key, value, looks)
+        logits, looks = (self.request.get_output_tensor(i).data for i in (0, 2))
+        return Said(logits, own, looks)
 
 
 @contextmanager
