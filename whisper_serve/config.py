@@ -60,7 +60,7 @@ class Model(Section):
         None,
         ge=5,
         le=WINDOW_S,
-        description="seconds of speech heard in one pass, at most; null: 20 where a CPU hears with an adaptive context, else 30",
+        description="seconds of speech heard in one pass, at most; null: 24 where a CPU hears with an adaptive context, else 30",
     )
 
     aliases: tuple[str, ...] = Field(

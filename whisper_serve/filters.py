@@ -34,6 +34,7 @@ class FilterSettings:
     # Base heard real speech at 0.29 and less, but for one clip at 0.36 that it could make nothing of;
     # a song and a crowd at 0.35 to 0.51, noise and silence at 0.6 and more.
     no_speech_prob: float = 0.3  # above it, guesses, loops and farewells are not believed
+    doubtful_loop_ratio: float = 1.9  # what counts as a loop there
     long_letters: int = 40  # about eight words: nobody says so many twice over without a pause
     touch_s: float = 1.0  # a shorter gap is no pause
     alphanumeric_share: float = 0.3  # of the characters; "1, 2, 3" has 0.6
@@ -116,7 +117,8 @@ def no_speech(segment: Segment, last: Segment | None, language: str | None, sett
 
     A loop is sure of itself (base: mean log-probability -0.2 on noise), so its confidence counts for nothing.
     """
-    guessed = segment.avg_logprob < settings.low_logprob or segment.compression_ratio > settings.loop_ratio
+    loops = segment.compression_ratio > settings.doubtful_loop_ratio
+    guessed = segment.avg_logprob < settings.low_logprob or loops
     return segment.no_speech_prob > settings.no_speech_prob and guessed
 
 

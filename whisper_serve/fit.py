@@ -14,7 +14,7 @@ QUEUED_AUDIO_S = {"cpu": 300.0, "cuda": 4800.0}  # a replica: some ten seconds o
 IN_HAND_AUDIO_S = {"cpu": 60.0, "cuda": 960.0}  # a replica, before another comes: some two seconds of work
 BATCH_AUDIO_S = {"cpu": 80.0, "cuda": 480.0}  # more gain little, and share out badly over replicas
 SHORT_CONTEXT = ("auto", "openvino", "ctranslate2")  # engines that may show the model less than 30 s
-ADAPTIVE_WINDOW_S = 20.0  # a CPU hears these for a third less than 30 s, with the same word errors
+ADAPTIVE_WINDOW_S = 24.0  # a CPU hears these for a tenth less than 30 s, with the same word errors
 
 
 def fit(config: Config, machine: Machine) -> Config:

@@ -2,7 +2,7 @@
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -138,6 +138,14 @@ def test_what_a_row_says_does_not_depend_on_its_neighbours(network: Network, tim
         assert alone.no_speech_prob == pytest.approx(answer.no_speech_prob, abs=1e-6)
         assert 0 < len(answer.tokens) <= prompt.most
         assert len(answer.logprobs) == len(answer.tokens)
+
+
+def test_what_is_drawn_is_drawn_again_for_the_same_sound(network: Network) -> None:
+    asked = prompts(network)[0]
+    first, again, other = (
+        generate(network, RULES, [replace(asked, seed=seed)], temperature=1.0)[0].tokens for seed in (1, 1, 2)
+    )
+    assert first == again != other
 
 
 def test_an_answer_may_be_longer_than_what_is_kept_at_first(network: Network) -> None:

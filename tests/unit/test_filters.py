@@ -213,6 +213,7 @@ def test_different_words_in_a_pass_that_looped_are_kept() -> None:
         (EMPTY_ROOM, " I'm sorry."),
         (EMPTY_ROOM, " I'm going to do a baby."),
         (replace(LOOPING, no_speech_prob=0.87), " I'm going to put it on the side."),
+        (replace(DOUBTED, compression_ratio=2.3), " I'll just wait for you."),
     ],
 )
 def test_guesses_and_loops_where_nobody_speaks_are_dropped(segment: Segment, text: str) -> None:

@@ -45,7 +45,7 @@ def test_without_times_only_what_is_no_speech_is_forbidden() -> None:
 
 def test_the_likeliest_token_is_chosen_with_its_logprob() -> None:
     logits = np.array([[1.0, 3.0, 2.0], [5.0, -np.inf, 0.0]], np.float32)
-    tokens, logprobs = chosen(logits, 0.0, np.random.default_rng(0))
+    tokens, logprobs = chosen(logits, 0.0, [])
     assert tokens.tolist() == [1, 0]
     assert logprobs == pytest.approx(torch.from_numpy(logits).log_softmax(1).max(1).values.numpy())
 
@@ -53,7 +53,7 @@ def test_the_likeliest_token_is_chosen_with_its_logprob() -> None:
 def test_warm_tokens_are_drawn_as_often_as_they_are_likely() -> None:
     logits = np.tile(np.log(np.array([0.5, 0.3, 0.2, 0.0]) + 1e-30).astype(np.float32), (4000, 1))
     logits[:, 3] = -np.inf
-    tokens, _ = chosen(logits, 1.0, np.random.default_rng(0))
+    tokens, _ = chosen(logits, 1.0, [np.random.default_rng(0)] * 4000)
     assert np.bincount(tokens, minlength=4) / 4000 == pytest.approx([0.5, 0.3, 0.2, 0.0], abs=0.03)
-    colder, _ = chosen(logits, 0.1, np.random.default_rng(0))
+    colder, _ = chosen(logits, 0.1, [np.random.default_rng(0)] * 4000)
     assert np.bincount(colder, minlength=4)[0] / 4000 > 0.98

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -89,15 +90,15 @@ class OpenVINOEngine:
         said: Sequence[tuple[int, ...]] | None = None,
     ) -> list[Answer]:
         """With timestamps; or, where something was `said` already, what follows it without."""
-        prompts = []
+        prompts, options = [], stretches[0].options
         for i, (stretch, tokenizer) in enumerate(zip(stretches, tokenizers, strict=True)):
             tokens = (*stretch.previous, *tokenizer.sot_sequence)
             most = stretch.max_tokens
             if said:
                 tokens, most = (*tokens, tokenizer.no_timestamps, *said[i]), most - len(said[i])
             most = max(1, min(most, CONTEXT_TOKENS - len(tokens)))
-            prompts.append(Prompt(stretch.encoded, tokens, len(stretch.previous), most))
-        options = stretches[0].options
+            seed = crc32(stretch.samples.tobytes()) if options.temperature else 0
+            prompts.append(Prompt(stretch.encoded, tokens, len(stretch.previous), most, seed))
         answers = generate(self.network, self.rules, prompts, not said, options.temperature)
         return answers if options.logprobs else [replace(answer, logprobs=()) for answer in answers]
 

@@ -25,6 +25,7 @@ class Prompt:
     tokens: Sequence[int]
     sot: int  # which of the tokens is the start-of-transcript
     most: int  # tokens it may say
+    seed: int = 0  # of what is drawn, where it is warm: the same sound is heard the same way again
 
 
 @dataclass(slots=True)
@@ -34,6 +35,7 @@ class Row:
     asked: int  # which of the prompts
     prompt: Prompt
     no_speech_prob: float
+    random: np.random.Generator
     said: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     ended: bool = False  # it said the end-of-text, whose log-probability is the last then
@@ -57,7 +59,6 @@ def generate(
     network: Network, rules: Rules, prompts: Sequence[Prompt], timed: bool = True, temperature: float = 0.0
 ) -> list[Answer]:
     """An answer to each; `timed`: with timestamps around its sentences."""
-    random = np.random.default_rng()
     # The more a row holds, the later it ends: those before it then end behind it, and nothing has to move.
     order = sorted(range(len(prompts)), key=lambda i: -frames(prompts[i].memory))
     answers: dict[int, Answer] = {}
@@ -66,11 +67,15 @@ def generate(
         picks = np.array([[prompts[i].sot, len(prompts[i].tokens) - 1] for i in order])
         said = cache.show([prompts[i].tokens for i in order], picks)
         silent = probabilities(said.logits[:, 0])[:, rules.no_speech]
-        rows = [Row(i, prompts[i], float(p)) for i, p in zip(order, silent, strict=True)]
+        rows = [
+            Row(i, prompts[i], float(p), np.random.default_rng(prompts[i].seed))
+            for i, p in zip(order, silent, strict=True)
+        ]
         logits = said.logits[:, 1]
         while True:
             rules.forbid(logits, [row.said for row in rows], timed)
-            for row, token, logprob in zip(rows, *chosen(logits, temperature, random), strict=True):
+            randoms = [row.random for row in rows]
+            for row, token, logprob in zip(rows, *chosen(logits, temperature, randoms), strict=True):
                 row.say(int(token), float(logprob), rules.eot)
             for slot in reversed([i for i, row in enumerate(rows) if row.done]):
                 answers[rows[slot].asked] = rows[slot].answer()

@@ -64,7 +64,7 @@ class Rules:
 
 
 def chosen(
-    logits: Floats, temperature: float, random: np.random.Generator
+    logits: Floats, temperature: float, randoms: Sequence[np.random.Generator]
 ) -> tuple[NDArray[np.int64], Floats]:
     """A token for each row, and its natural log-probability; at temperature 0 the likeliest, else drawn.
 
@@ -72,9 +72,9 @@ def chosen(
     """
     scores = logits
     if temperature > 0:
-        scores = logits / np.float32(temperature) + random.gumbel(size=logits.shape).astype(np.float32)
+        noise = np.stack([random.gumbel(size=logits.shape[1]) for random in randoms])
+        scores = logits / temperature + noise
     tokens = scores.argmax(axis=1)
     highest = logits.max(axis=1, keepdims=True)
     total = np.log(np.exp(logits - highest).sum(axis=1))
-    rows = np.arange(len(logits))
-    return tokens, logits[rows, tokens] - highest[:, 0] - total
+    return tokens, logits[np.arange(len(logits)), tokens] - highest[:, 0] - total
