@@ -56,11 +56,8 @@ class Model(Section):
     context: Literal["adaptive", "full"] = Field(
         "adaptive", description="encode what was said, or always 30 s"
     )
-    window_s: float | None = Field(
-        None,
-        ge=5,
-        le=WINDOW_S,
-        description="seconds of speech heard in one pass, at most; null: 24 where a CPU hears with an adaptive context, else 30",
+    window_s: float = Field(
+        WINDOW_S, ge=5, le=WINDOW_S, description="seconds of speech heard in one pass, at most"
     )
 
     aliases: tuple[str, ...] = Field(

@@ -7,14 +7,11 @@ from typing import Any
 from whisper_serve.config import Config
 from whisper_serve.errors import ConfigError
 from whisper_serve.machine import Machine
-from whisper_serve.types import WINDOW_S
 
 WINDOWS = {"cpu": 6, "cuda": 32}  # of one request, with each replica at once
 QUEUED_AUDIO_S = {"cpu": 300.0, "cuda": 4800.0}  # a replica: some ten seconds of work
 IN_HAND_AUDIO_S = {"cpu": 60.0, "cuda": 960.0}  # a replica, before another comes: some two seconds of work
-BATCH_AUDIO_S = {"cpu": 80.0, "cuda": 480.0}  # more gain little, and share out badly over replicas
-SHORT_CONTEXT = ("auto", "openvino", "ctranslate2")  # engines that may show the model less than 30 s
-ADAPTIVE_WINDOW_S = 24.0  # a CPU hears these for a tenth less than 30 s, with the same word errors
+BATCH_AUDIO_S = {"cpu": 120.0, "cuda": 480.0}  # more gain little, and share out badly over replicas
 
 
 def fit(config: Config, machine: Machine) -> Config:
@@ -31,8 +28,6 @@ def fit(config: Config, machine: Machine) -> Config:
     scaling = config.deployment.autoscaling
     if scaling and scaling.target_audio_s is None:
         scaling = scaling.model_copy(update={"target_audio_s": IN_HAND_AUDIO_S[device]})
-    adaptive = engine in SHORT_CONTEXT and device == "cpu" and config.model.context == "adaptive"
-    window = config.model.window_s or (ADAPTIVE_WINDOW_S if adaptive else WINDOW_S)
     letters = config.server.dead_letter_dir
     server = {
         "num_cpus": num_cpus,
@@ -48,7 +43,6 @@ def fit(config: Config, machine: Machine) -> Config:
             "device": device,
             "engine": engine,
             "model_dir": config.model.model_dir.resolve(),
-            "window_s": window,
         },
         "deployment": {"gpu_per_replica": gpus, "max_batch_audio_s": batch, "autoscaling": scaling},
         "logging": {name: path and str(Path(path).resolve()) for name, path in logs.items()},

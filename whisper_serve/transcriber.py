@@ -24,7 +24,6 @@ from whisper_serve.errors import ModelFailed, TimedOut
 from whisper_serve.fallback import Infer, hear
 from whisper_serve.types import (
     SAMPLE_RATE,
-    WINDOW_S,
     Audio,
     Dropped,
     Heard,
@@ -87,7 +86,7 @@ class Transcriber:
             no_speech_prob=config.quality.no_speech_threshold,
             low_logprob=config.quality.logprob_threshold,
         )
-        self._window_s = config.model.window_s or WINDOW_S
+        self._window_s = config.model.window_s
         self._decoders = ThreadPoolExecutor(config.server.max_decodes, "decode")
 
     def warm_up(self) -> None:

@@ -119,7 +119,7 @@ def test_logits_are_those_of_openai_whisper_in_one_step_and_in_many(
         one_by_one = Cache(network, decoder, [heard(network, 400)])
         one_by_one.show([tokens[:3]], np.array([[2]]))
         for i, token in enumerate(tokens[3:], 3):
-            assert alike(one_by_one.say(np.array([[token]]), np.array([[i]])), theirs[i : i + 1])
+            assert alike(one_by_one.say([token], [i]), theirs[i : i + 1])
 
 
 def alike(ours: NDArray[np.float32], theirs: NDArray[np.float32]) -> bool:

@@ -1,6 +1,7 @@
 """Memories and prompts in, what the decoder says to each out: rows that speak at once.
 
-A row's words do not depend on its neighbours: padding is masked, not heard.
+But for rounding, a row's words do not depend on its neighbours: padding is
+masked, not heard.
 A row that has said all makes room, and the last takes its place.
 """
 
@@ -28,7 +29,7 @@ class Prompt:
     seed: int = 0  # of what is drawn, where it is warm: the same sound is heard the same way again
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Row:
     """One that speaks."""
 
@@ -45,6 +46,11 @@ class Row:
         self.ended = token == eot
         if not self.ended:
             self.said.append(token)
+
+    @property
+    def tokens(self) -> int:
+        """In its prompt, and said."""
+        return len(self.prompt.tokens) + len(self.said)
 
     @property
     def done(self) -> bool:
@@ -64,29 +70,39 @@ def generate(
     answers: dict[int, Answer] = {}
     with network.decoder() as decoder:
         cache = Cache(network, decoder, [prompts[i].memory for i in order])
-        picks = np.array([[prompts[i].sot, len(prompts[i].tokens) - 1] for i in order])
-        said = cache.show([prompts[i].tokens for i in order], picks)
-        silent = probabilities(said.logits[:, 0])[:, rules.no_speech]
-        rows = [
-            Row(i, prompts[i], float(p), np.random.default_rng(prompts[i].seed))
-            for i, p in zip(order, silent, strict=True)
-        ]
-        logits = said.logits[:, 1]
-        while True:
+        rows, logits = begin(cache, rules, {i: prompts[i] for i in order})
+        while rows:
             rules.forbid(logits, [row.said for row in rows], timed)
-            randoms = [row.random for row in rows]
-            for row, token, logprob in zip(rows, *chosen(logits, temperature, randoms), strict=True):
+            tokens, logprobs = chosen(logits, temperature, [row.random for row in rows])
+            for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
                 row.say(int(token), float(logprob), rules.eot)
-            for slot in reversed([i for i, row in enumerate(rows) if row.done]):
-                answers[rows[slot].asked] = rows[slot].answer()
-                rows[slot] = rows[-1]
-                rows.pop()
-                cache.drop(slot)
-            if not rows:
-                return [answers[i] for i in range(len(prompts))]
-            tokens = np.array([[row.said[-1]] for row in rows])
-            positions = np.array([[len(row.prompt.tokens) + len(row.said) - 1] for row in rows])
-            logits = cache.say(tokens, positions)
+            answers |= {row.asked: row.answer() for row in leave(rows, cache)}
+            if rows:
+                logits = cache.say([row.said[-1] for row in rows], [row.tokens - 1 for row in rows])
+    return [answers[i] for i in range(len(prompts))]
+
+
+def begin(cache: "Cache", rules: Rules, prompts: dict[int, Prompt]) -> tuple[list[Row], Floats]:
+    """Rows of these prompts, by number, and the logits of what each says first."""
+    picks = np.array([[prompt.sot, len(prompt.tokens) - 1] for prompt in prompts.values()])
+    said = cache.show([prompt.tokens for prompt in prompts.values()], picks)
+    silent = probabilities(said.logits[:, 0])[:, rules.no_speech]
+    rows = [
+        Row(asked, prompt, float(share), np.random.default_rng(prompt.seed))
+        for (asked, prompt), share in zip(prompts.items(), silent, strict=True)
+    ]
+    return rows, said.logits[:, 1]
+
+
+def leave(rows: list[Row], cache: "Cache") -> list[Row]:
+    """Those that have said all, gone from `rows` and `cache`: the last take their places."""
+    done = [row for row in rows if row.done]
+    for row in reversed(done):
+        slot = rows.index(row)
+        rows[slot] = rows[-1]
+        rows.pop()
+        cache.drop(slot)
+    return done
 
 
 def probabilities(logits: Floats) -> Floats:
@@ -126,10 +142,11 @@ class Cache:
         self._append(said, np.where(counts, SEEN, NOT_SEEN))
         return said
 
-    def say(self, tokens: Ints, positions: Ints) -> Floats:
-        """One further token of each row, shape (n, 1), and its position; the logits after it, (n, vocabulary)."""
-        said = self.decoder.step(tokens, positions, np.zeros_like(tokens), self.seen, self.past)
-        self._append(said, np.full(tokens.shape, SEEN))
+    def say(self, tokens: Sequence[int], positions: Sequence[int]) -> Floats:
+        """One further token of each row, and its position; the logits after it, (n, vocabulary)."""
+        column, at = (np.array(each, np.int64)[:, None] for each in (tokens, positions))
+        said = self.decoder.step(column, at, np.zeros_like(column), self.seen, self.past)
+        self._append(said, np.full(column.shape, SEEN))
         return said.logits[:, 0]
 
     def _append(self, said: Said, seen: Floats) -> None:
