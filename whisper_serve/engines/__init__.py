@@ -89,7 +89,9 @@ def _fastest(settings: EngineSettings) -> Engine:
     try:
         # It may be missing, or not work here.
         import_module("whisper_serve.engines.openvino.network").check_fast(settings.compute_type)
-        return load_engine("openvino", settings)
+        engine = load_engine("openvino", settings)
     except (ImportError, RuntimeError, ConfigError) as e:
         log.info("hearing with CTranslate2, not OpenVINO: %s", e)
         return load_engine("ctranslate2", settings)
+    log.info("hearing with OpenVINO")
+    return engine
