@@ -101,6 +101,9 @@ def test_the_figures_are_those_of_openai_whisper(outcomes: dict[str, list[Heard]
         assert a.compression_ratio == pytest.approx(b.compression_ratio, abs=0.1)
 
 
+SAME_EDGES = {"openvino": 40, "ctranslate2": 20}  # of the words of clips that are heard alike, at least
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_words_have_the_times_of_openai_whisper(outcomes: dict[str, list[Heard]], name: str) -> None:
     off = [
@@ -110,7 +113,7 @@ def test_words_have_the_times_of_openai_whisper(outcomes: dict[str, list[Heard]]
         for word, other in zip(words(ours), words(theirs), strict=True)
         for a, b in ((word.start, other.start), (word.end, other.end))
     ]
-    assert len(off) >= 20  # of clips whose words are the same
+    assert len(off) >= SAME_EDGES[name]
     assert np.median(off) <= 0.04
 
 
