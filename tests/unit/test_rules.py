@@ -5,8 +5,8 @@ import pytest
 import torch
 from whisper.decoding import ApplyTimestampRules, SuppressTokens
 
-from whisper_serve.engines.openvino.rules import LATEST_FIRST, Rules, chosen
-from whisper_serve.engines.vocabulary import Vocabulary
+from whisper_serve.engines.openvino.rules import Rules, chosen
+from whisper_serve.engines.vocabulary import LATEST_FIRST_TIMESTAMP, Vocabulary
 
 VOCABULARY = Vocabulary(multilingual=True, languages=99)
 TOKENIZER = VOCABULARY.tokenizer("en", "transcribe")
@@ -31,7 +31,7 @@ def test_the_rules_are_those_of_openai_whisper(said: list[int], lift: float) -> 
     theirs, ours = torch.from_numpy(logits.copy()), logits.copy()
     tokens = torch.tensor([[TOKENIZER.sot, *said]] * 2)
     SuppressTokens(VOCABULARY.suppressed()).apply(theirs, tokens)
-    ApplyTimestampRules(TOKENIZER, 1, LATEST_FIRST).apply(theirs, tokens)
+    ApplyTimestampRules(TOKENIZER, 1, LATEST_FIRST_TIMESTAMP).apply(theirs, tokens)
     RULES.forbid(ours, [said] * 2, timed=True)
     assert np.array_equal(np.isinf(ours), np.isinf(theirs.numpy()))
     assert np.array_equal(ours[np.isfinite(ours)], theirs.numpy()[np.isfinite(ours)])

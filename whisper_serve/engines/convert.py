@@ -256,16 +256,12 @@ def _dimensions(variables: dict[str, Tensor]) -> ModelDimensions:
         n_audio_ctx=n_audio_ctx,
         n_audio_state=n_audio_state,
         n_audio_head=int(variables["encoder/num_heads"]),
-        n_audio_layer=sum(
-            f"encoder/layer_{i}/ffn/linear_0/weight" in variables for i in range(len(variables))
-        ),
+        n_audio_layer=_layers(variables, "encoder"),
         n_vocab=n_vocab,
         n_text_ctx=n_text_ctx,
         n_text_state=n_text_state,
         n_text_head=int(variables["decoder/num_heads"]),
-        n_text_layer=sum(
-            f"decoder/layer_{i}/ffn/linear_0/weight" in variables for i in range(len(variables))
-        ),
+        n_text_layer=_layers(variables, "decoder"),
     )
 
 

@@ -15,7 +15,7 @@ from whisper_serve.engines import EngineSettings, Outcome, Prepared
 from whisper_serve.engines.convert import ctranslate2_folder
 from whisper_serve.engines.decoding import Hearing, Stretch, complete, log_mel
 from whisper_serve.engines.segments import Answer, Decoded
-from whisper_serve.engines.vocabulary import CONTEXT_TOKENS, LATEST_FIRST_TIMESTAMP_S, TIMESTAMP_S, Vocabulary
+from whisper_serve.engines.vocabulary import CONTEXT_TOKENS, LATEST_FIRST_TIMESTAMP, Vocabulary
 from whisper_serve.engines.words import Timing, as_timings, settle
 from whisper_serve.types import Window
 
@@ -159,7 +159,7 @@ class CTranslate2Engine:
             sampling_topk=0 if options.temperature > 0 else 1,
             sampling_temperature=options.temperature or 1.0,
             suppress_tokens=self.vocabulary.suppressed(),
-            max_initial_timestamp_index=round(LATEST_FIRST_TIMESTAMP_S / TIMESTAMP_S),
+            max_initial_timestamp_index=LATEST_FIRST_TIMESTAMP,
             return_scores=True,
             return_no_speech_prob=True,
             return_logits_vocab=options.logprobs,

@@ -17,6 +17,7 @@ CONTEXT_TOKENS = 448  # what every Whisper's decoder holds
 LONGEST_ANSWER = CONTEXT_TOKENS // 2  # tokens of one pass; the prompt has the other half
 TIMESTAMP_S = 0.02  # one step of the timestamp tokens
 LATEST_FIRST_TIMESTAMP_S = 1.0  # speech must begin by then, or the pass invents a beginning
+LATEST_FIRST_TIMESTAMP = round(LATEST_FIRST_TIMESTAMP_S / TIMESTAMP_S)  # the same, in timestamp tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from whisper.tokenizer import Tokenizer
 
-from whisper_serve.engines.vocabulary import LATEST_FIRST_TIMESTAMP_S, TIMESTAMP_S
+from whisper_serve.engines.vocabulary import LATEST_FIRST_TIMESTAMP
 
 Floats = NDArray[np.float32]
 
 NEVER = np.float32(-np.inf)
-LATEST_FIRST = round(LATEST_FIRST_TIMESTAMP_S / TIMESTAMP_S)
 
 
 class Rules:
@@ -40,7 +39,7 @@ class Rules:
         """Timestamps come in pairs, except before the end; they never go back; the first stands at the beginning."""
         if not said:
             row[: self.zero] = NEVER
-            row[self.zero + LATEST_FIRST + 1 :] = NEVER
+            row[self.zero + LATEST_FIRST_TIMESTAMP + 1 :] = NEVER
             return
         is_time = said[-1] >= self.zero
         begins = is_time and (len(said) < 2 or said[-2] >= self.zero)  # a sentence
