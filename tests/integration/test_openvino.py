@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ctranslate2.specs import WhisperSpec
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import gelu
@@ -206,3 +207,17 @@ def test_openvino_is_taken_where_it_is_faster(folder: Path, monkeypatch: pytest.
     monkeypatch.setattr(network, "best_type", lambda _core: "bfloat16")
     monkeypatch.setattr(network, "PRECISIONS", {"bfloat16": "f32", "float32": "f32"})
     assert type(load_engine("auto", EngineSettings(folder))).__name__ == "OpenVINOEngine"
+
+
+def test_weights_that_only_ctranslate2_reads_are_heard_by_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optimize = WhisperSpec.optimize
+    monkeypatch.setattr(WhisperSpec, "optimize", lambda spec, _type: optimize(spec, "int8"))
+    quantized = as_ctranslate2(folder.with_suffix(".pt"), tmp_path / "int8")
+    monkeypatch.setattr(
+        import_module("whisper_serve.engines.openvino.network"), "best_type", lambda _core: "bfloat16"
+    )
+    with pytest.raises(WeightsError, match="quantized"):
+        load_engine("openvino", EngineSettings(quantized))
+    assert type(load_engine("auto", EngineSettings(quantized))).__name__ == "CTranslate2Engine"

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from whisper_serve.errors import ConfigError, TranscriptionError
+from whisper_serve.errors import ConfigError, TranscriptionError, WeightsError
 from whisper_serve.types import Heard, Window
 
 log = logging.getLogger(__name__)
@@ -87,10 +87,10 @@ def load_engine(name: str, settings: EngineSettings) -> Engine:
 def _fastest(settings: EngineSettings) -> Engine:
     """OpenVINO where this CPU multiplies bfloat16, else CTranslate2, which runs everywhere."""
     try:
-        # It may be missing, or not work here.
+        # It may be missing, or not work here, or not read weights that CTranslate2 does: quantized ones.
         import_module("whisper_serve.engines.openvino.network").check_fast(settings.compute_type)
         engine = load_engine("openvino", settings)
-    except (ImportError, RuntimeError, ConfigError) as e:
+    except (ImportError, RuntimeError, ConfigError, WeightsError) as e:
         log.info("hearing with CTranslate2, not OpenVINO: %s", e)
         return load_engine("ctranslate2", settings)
     log.info("hearing with OpenVINO")
