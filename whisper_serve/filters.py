@@ -117,7 +117,7 @@ def no_speech(segment: Segment, last: Segment | None, language: str | None, sett
 
     A loop is sure of itself (base: mean log-probability -0.2 on noise), so its confidence counts for nothing.
     """
-    loops = segment.compression_ratio > settings.doubtful_loop_ratio
+    loops = segment.compression_ratio > min(settings.doubtful_loop_ratio, settings.loop_ratio)
     guessed = segment.avg_logprob < settings.low_logprob or loops
     return segment.no_speech_prob > settings.no_speech_prob and guessed
 

@@ -207,6 +207,12 @@ def test_different_words_in_a_pass_that_looped_are_kept() -> None:
     assert verdict(LOOPING, " Dry the do the go.", last=last) is None
 
 
+def test_a_stricter_line_for_loops_holds_where_speech_is_doubted_too() -> None:
+    segment = replace(DOUBTED, text=" I'll wait.", compression_ratio=1.7)
+    assert clean(segment, None, "en", ["no_speech"]) is None
+    assert clean(segment, None, "en", ["no_speech"], FilterSettings(loop_ratio=1.6)) == "no_speech"
+
+
 @pytest.mark.parametrize(
     ("segment", "text"),
     [
