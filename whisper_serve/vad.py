@@ -10,24 +10,15 @@ To add a method: write a function or class that scores blocks, and list it in ME
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec
 from itertools import pairwise
 from math import ceil
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
-from whisper_serve.errors import StartError
+from whisper_serve.silero import FRAME, Scores, Silero
 from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Audio, Samples, VadOptions
 
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
-
-FRAME = 512  # samples, 32 ms: what Silero scores at a time
 BLOCK = 128 * FRAME  # samples scored in one go, 4 s: larger blocks take more memory and no less time
 
 # A pause longer than this ends its window. It is longer than a breath or a
@@ -41,7 +32,6 @@ SMOOTH = 5  # frames, 160 ms: a cut wants a pause between words, not a closed mo
 ENERGY_RMS = 0.005  # quieter frames are not speech
 ENERGY_CROSSINGS = 50  # zero crossings a frame; noise and hiss have more
 
-Scores = NDArray[np.float32]  # shape (frames,), 0 to 1: how likely each frame is speech
 Scorer = Callable[[Samples], Scores]  # fed whole frames, block after block of one recording
 
 
@@ -175,55 +165,6 @@ def _pack(pieces: list[Span], longest: int) -> list[Span]:
         else:
             packed.append(piece)
     return packed
-
-
-class Silero:
-    """Silero VAD over one recording: it remembers what it has heard.
-
-    Scores do not depend on how the recording was divided into blocks. The
-    model file is the one that ships inside faster-whisper, whose own loop
-    copies the whole recording twice over; this one copies a block.
-    """
-
-    _CONTEXT = 64  # samples of the frame before that the model sees again
-
-    def __init__(self) -> None:
-        self._session = load_silero()
-        self._hidden = self._cell = np.zeros((1, 1, 128), np.float32)
-        self._before = np.zeros(self._CONTEXT, np.float32)
-
-    def __call__(self, block: Samples) -> Scores:
-        heard = np.concatenate([self._before, block])
-        frames = np.ascontiguousarray(sliding_window_view(heard, self._CONTEXT + FRAME)[::FRAME])
-        self._before = heard[-self._CONTEXT :]
-        feed = {"input": frames, "h": self._hidden, "c": self._cell}
-        scores, self._hidden, self._cell = self._session.run(None, feed)
-        return np.asarray(scores, np.float32)
-
-
-@cache
-def load_silero() -> "InferenceSession":
-    """The model, on one CPU thread; its run() may be called from several threads at once.
-
-    Imports onnxruntime, but faster-whisper is only looked up: importing it
-    would load CTranslate2 and PyAV into a process that wants neither. Threads
-    that ask first at the same moment may each load it, in 6 ms; one copy stays.
-    Raises StartError where faster-whisper is not installed, or holds no model.
-    """
-    from onnxruntime import InferenceSession, SessionOptions
-
-    package = find_spec("faster_whisper")
-    folders = (package.submodule_search_locations if package else None) or []
-    found = sorted(file for folder in folders for file in Path(folder, "assets").glob("silero_vad*.onnx"))
-    if not found:
-        raise StartError(
-            "vad.method silero needs the faster-whisper package, which holds the model; install it"
-        )
-    settings = SessionOptions()
-    settings.intra_op_num_threads = settings.inter_op_num_threads = 1
-    settings.enable_cpu_mem_arena = False  # an arena would keep the largest block's memory for good
-    settings.log_severity_level = 3  # errors
-    return InferenceSession(str(found[-1]), settings, providers=["CPUExecutionProvider"])
 
 
 def energy(block: Samples) -> Scores:

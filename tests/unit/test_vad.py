@@ -8,12 +8,10 @@ import pytest
 import soundfile
 
 from loadtest.speech import shared
+from whisper_serve.silero import FRAME, Scores
 from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Audio, Samples, VadOptions
 from whisper_serve.vad import (
-    FRAME,
     METHODS,
-    Scores,
-    Silero,
     Span,
     Turns,
     cut,
@@ -175,13 +173,6 @@ def test_live_audio_hears_of_speech_as_soon_as_its_pause_has_lasted() -> None:
 def test_every_frame_is_scored_and_the_last_one_filled_up() -> None:
     assert score(voice(1), everything).shape == (32,)
     assert score(silence(0), everything).shape == (0,)
-
-
-def test_silero_scores_the_same_however_the_recording_is_divided() -> None:
-    samples = hiss(64 * FRAME_S, level=0.1)
-    once, frames = Silero(), Silero()
-    divided = np.concatenate([frames(samples[at : at + FRAME]) for at in range(0, len(samples), FRAME)])
-    np.testing.assert_allclose(once(samples), divided, atol=1e-5)
 
 
 def test_real_speech_is_one_window_and_the_silence_around_it_is_left_out() -> None:
