@@ -27,7 +27,7 @@ from whisper_serve.machine import this_machine
 from whisper_serve.meters import exporters, start_meters
 from whisper_serve.metrics import record
 from whisper_serve.replica import Remote, Replica
-from whisper_serve.router import AvoidingRouter
+from whisper_serve.router import LeastAudioRouter
 from whisper_serve.scrape import scrape
 from whisper_serve.tracing import set_up_tracing
 from whisper_serve.transcriber import Transcriber
@@ -36,8 +36,8 @@ from whisper_serve.transcriber import Transcriber
 # at a time, replicas would starve while Ray's routers sleep.
 WINDOWS_A_REPLICA = {"cpu": 64, "cuda": 512}
 REQUESTS_AN_INGRESS = 1000
-AVOIDING = RequestRouterConfig(
-    request_router_class=f"{AvoidingRouter.__module__}:{AvoidingRouter.__name__}"  # type: ignore[arg-type]  # Ray's hint is wrong
+ROUTER = RequestRouterConfig(
+    request_router_class=f"{LeastAudioRouter.__module__}:{LeastAudioRouter.__name__}"  # type: ignore[arg-type]  # Ray's hint is wrong
 )
 
 
@@ -96,7 +96,7 @@ def build_app(config: Config) -> Application:
         **per_node(deployment.max_replicas_per_node),
         max_ongoing_requests=WINDOWS_A_REPLICA["cuda" if config.model.device == "cuda" else "cpu"],
         ray_actor_options=model_actor(config),
-        request_router_config=AVOIDING,
+        request_router_config=ROUTER,
         graceful_shutdown_timeout_s=server.drain_timeout_s,
         health_check_period_s=deployment.health_check_period_s,
         health_check_timeout_s=deployment.health_check_timeout_s,

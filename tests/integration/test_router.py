@@ -1,0 +1,92 @@
+"""The router alone, with Ray Serve's own classes; no Ray is started."""
+
+import asyncio
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from ray.serve._private.common import DeploymentHandleSource, DeploymentID, ReplicaID, RequestMetadata
+from ray.serve.request_router import PendingRequest
+
+from whisper_serve.router import LeastAudioRouter
+from whisper_serve.types import SAMPLE_RATE, Options, Window
+
+MODEL = DeploymentID("Model", "default")
+
+
+def router() -> LeastAudioRouter:
+    return LeastAudioRouter(MODEL, DeploymentHandleSource.REPLICA, use_replica_queue_len_cache=True)
+
+
+def replicas(*names: str) -> list[Any]:
+    return [SimpleNamespace(replica_id=ReplicaID(name, MODEL)) for name in names]
+
+
+def request(seconds: float, **kwargs: Any) -> PendingRequest:
+    window = Window(np.zeros(int(seconds * SAMPLE_RATE), np.float32), 0.0, Options())
+    id = uuid4().hex
+    metadata = RequestMetadata(request_id=id, internal_request_id=id)
+    return PendingRequest(args=[window], kwargs=kwargs, metadata=metadata)
+
+
+async def best(router: LeastAudioRouter, candidates: list[Any], asked: PendingRequest) -> str:
+    ranks = await router.choose_replicas(candidates, asked)
+    assert sorted(rank[0].replica_id.unique_id for rank in ranks) == sorted(
+        c.replica_id.unique_id for c in candidates
+    )
+    assert asked.routing_context.should_backoff
+    return str(ranks[0][0].replica_id.unique_id)
+
+
+def test_a_burst_is_dealt_out_by_its_audio() -> None:
+    async def story() -> None:
+        ours, both = router(), replicas("a", "b")
+        asked = [request(s) for s in (30, 10, 10, 10, 20, 20)]
+        audio: Counter[str] = Counter()
+        for one in asked:
+            audio[await best(ours, both, one)] += int(one.args[0].seconds)
+        assert sorted(audio.values()) == [50, 50]
+
+    asyncio.run(story())
+
+
+def test_what_is_answered_counts_no_more() -> None:
+    async def story() -> None:
+        ours, (a, b) = router(), replicas("a", "b")
+        long = request(30)
+        await ours.choose_replicas([a], long)
+        ours.on_request_routed(long, a.replica_id, None)  # type: ignore[arg-type]
+        short = request(1)
+        assert await best(ours, [a, b], short) == "b"
+        ours.on_request_completed(a.replica_id, long.metadata.internal_request_id)
+        ours.on_request_routed(long, a.replica_id, None)  # type: ignore[arg-type]  # told late
+        assert await best(ours, [a, b], request(1)) == "a"
+
+    asyncio.run(story())
+
+
+def test_who_left_before_it_was_sent_counts_no_more() -> None:
+    async def story() -> None:
+        ours, (a, b) = router(), replicas("a", "b")
+        gone = request(30)
+        await ours.choose_replicas([a], gone)
+        kept = request(1)
+        assert await best(ours, [a, b], kept) == "b"
+        del gone
+        assert await best(ours, [a, b], request(1)) == "a"
+
+    asyncio.run(story())
+
+
+def test_between_equals_the_shorter_queue_is_taken_and_a_replica_to_avoid_comes_last() -> None:
+    async def story() -> None:
+        ours, (a, b) = router(), replicas("a", "b")
+        ours.on_new_queue_len_info(a.replica_id, 3)
+        ours.on_new_queue_len_info(b.replica_id, 1)
+        assert await best(ours, [a, b], request(1)) == "b"
+        assert await best(ours, [a, b], request(1, avoid=("a",))) == "b"
+        assert await best(ours, [a], request(1, avoid=("a",))) == "a"
+
+    asyncio.run(story())
