@@ -71,7 +71,12 @@ def model_file() -> Path:
 def on_openvino(file: Path) -> Callable[[], Run]:
     import openvino  # takes 0.1 s
 
-    settings = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    settings = {
+        "INFERENCE_NUM_THREADS": 1,
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,  # or every process would choose the same CPU
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
     model = openvino.Core().compile_model(file, "CPU", settings)
 
     def start() -> Run:
