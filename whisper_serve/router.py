@@ -6,7 +6,9 @@ behind: of the first eight windows of a recording one of two replicas got seven.
 
 import random
 import weakref
+from collections import defaultdict
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from ray.serve._private.replica_result import ReplicaResult
@@ -29,8 +31,8 @@ class InHand:
 
 class LeastAudioRouter(FIFOMixin, RequestRouter):
     """Of a deployment whose methods take a window first, or nothing; `avoid`, a keyword, names replicas by id
-    that are asked only where no others are left. It knows what its own process sent, and takes the length of
-    queues, as replicas last told it, between those who have the same of that.
+    that are asked only where no others can take it. It knows what its own process sent; of two that have
+    equally much of that Serve takes the one with the shorter queue, as with its power of two choices.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -46,24 +48,33 @@ class LeastAudioRouter(FIFOMixin, RequestRouter):
         pending_request.routing_context.should_backoff = True  # else Serve asks again without a pause
         id = pending_request.metadata.internal_request_id
         self._in_hand.pop(id, None)
-        ranked = self._ranked(candidate_replicas, pending_request.kwargs.get("avoid", ()))
-        self._in_hand[id] = InHand(
-            ranked[0].replica_id, seconds(pending_request), weakref.ref(pending_request)
-        )
-        return [[replica] for replica in ranked]
+        ranks = self._ranks(candidate_replicas, pending_request.kwargs.get("avoid", ()))
+        best = min(ranks[0], key=self._queue)
+        self._in_hand[id] = InHand(best.replica_id, seconds(pending_request), weakref.ref(pending_request))
+        return ranks
 
-    def _ranked(self, replicas: list[RunningReplica], avoid: tuple[str, ...]) -> list[RunningReplica]:
+    def _ranks(self, replicas: list[RunningReplica], avoid: tuple[str, ...]) -> list[list[RunningReplica]]:
+        """Two at most of those with the least in hand, the others, those to avoid; none of them empty."""
+        held = self._held()
+        avoided = [one for one in replicas if one.replica_id.unique_id in avoid]
+        wanted = [one for one in replicas if one not in avoided] or avoided
+        least = min(held[one.replica_id] for one in wanted)
+        equals = [one for one in wanted if held[one.replica_id] == least]
+        best = random.sample(equals, min(2, len(equals)))
+        others = [one for one in wanted if one not in best]
+        return [rank for rank in (best, others, avoided if avoided is not wanted else []) if rank]
+
+    def _held(self) -> dict[ReplicaID, float]:
         self._in_hand = {id: one for id, one in self._in_hand.items() if not one.given_up}
-        held: dict[ReplicaID, float] = {}
+        held: dict[ReplicaID, float] = defaultdict(float)
         for one in self._in_hand.values():
-            held[one.replica] = held.get(one.replica, 0.0) + one.seconds
+            held[one.replica] += one.seconds
+        return held
 
-        def cost(replica: RunningReplica) -> tuple[bool, float, int, float]:
-            id = replica.replica_id
-            queued = self.replica_queue_len_cache.get(id) or 0
-            return id.unique_id in avoid, held.get(id, 0.0), queued, random.random()
-
-        return sorted(replicas, key=cost)
+    def _queue(self, replica: RunningReplica) -> float:
+        """As Serve ranks it: a length that is not known comes last."""
+        length = self.replica_queue_len_cache.get(replica.replica_id)
+        return inf if length is None else length
 
     def on_request_routed(
         self, pending_request: PendingRequest, replica_id: ReplicaID, result: ReplicaResult
