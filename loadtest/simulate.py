@@ -2,8 +2,9 @@
 
     python -m loadtest.simulate --speed 200
 
-Windows come at random (Poisson). As Ray's router does, each goes to the one with fewer windows of two replicas
-picked at random; a replica hears what waits as one batch, up to a bound, and then the next.
+Windows come at random (Poisson). Each goes to the one with fewer windows of two replicas picked at random, as
+the router does where its ingress has as little with both; a replica hears what waits as one batch, up to a
+bound, and then the next.
 """
 
 import argparse
