@@ -37,7 +37,8 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 def test_a_request_is_followed_from_the_ingress_into_the_replica(service: Running, folder: Path) -> None:
     id = post(service, prompt="crash").headers["x-request-id"]
-    wait_until(lambda: any(line["request_id"] == id for line in lines(folder / "access_file")))
+    access_file = folder / "access_file"  # made with its first line, which follows the answer
+    wait_until(lambda: access_file.exists() and any(line["request_id"] == id for line in lines(access_file)))
     (access,) = [line for line in lines(folder / "access_file") if line["request_id"] == id]
     assert access["message"] == "POST /transcribe 500"
     in_replica = [line for line in lines(folder / "error_file") if line["request_id"] == id]
