@@ -1,7 +1,7 @@
 """A window to be heard in, the model replicas that may hear it out, best first: who has least of our audio in hand.
 
 Serve's own choice counts requests, of which one may be thirty times another, and in a burst its counts lag
-behind: of the first eight windows of a recording one of two replicas got seven.
+behind: of a recording's first windows one of two replicas heard eight while the other heard three.
 """
 
 import random
@@ -57,12 +57,14 @@ class LeastAudioRouter(FIFOMixin, RequestRouter):
         """Two at most of those with the least in hand, the others, those to avoid; none of them empty."""
         held = self._held()
         avoided = [one for one in replicas if one.replica_id.unique_id in avoid]
-        wanted = [one for one in replicas if one not in avoided] or avoided
+        wanted = [one for one in replicas if one not in avoided]
+        if not wanted:
+            wanted, avoided = avoided, []
         least = min(held[one.replica_id] for one in wanted)
         equals = [one for one in wanted if held[one.replica_id] == least]
         best = random.sample(equals, min(2, len(equals)))
         others = [one for one in wanted if one not in best]
-        return [rank for rank in (best, others, avoided if avoided is not wanted else []) if rank]
+        return [rank for rank in (best, others, avoided) if rank]
 
     def _held(self) -> dict[ReplicaID, float]:
         self._in_hand = {id: one for id, one in self._in_hand.items() if not one.given_up}

@@ -39,7 +39,7 @@ def test_a_request_is_followed_from_the_ingress_into_the_replica(service: Runnin
     id = post(service, prompt="crash").headers["x-request-id"]
     access_file = folder / "access_file"  # made with its first line, which follows the answer
     wait_until(lambda: access_file.exists() and any(line["request_id"] == id for line in lines(access_file)))
-    (access,) = [line for line in lines(folder / "access_file") if line["request_id"] == id]
+    (access,) = [line for line in lines(access_file) if line["request_id"] == id]
     assert access["message"] == "POST /transcribe 500"
     in_replica = [line for line in lines(folder / "error_file") if line["request_id"] == id]
     assert {line["message"] for line in in_replica} == {"the engine failed on 1 windows"}
