@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from whisper_serve.config import load_config
+from whisper_serve.config.load import load_config
 from whisper_serve.errors import StartError
 from whisper_serve.lifecycle import run
 

@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from whisper_serve.config import ENV_PREFIX, Config
+from whisper_serve.config.load import ENV_PREFIX, Config
 from whisper_serve.metrics import SERIES
 
 README = Path(__file__).resolve().parents[1] / "README.md"

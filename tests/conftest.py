@@ -10,7 +10,7 @@ import soundfile
 
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
-from whisper_serve.config import Config
+from whisper_serve.config.load import Config
 from whisper_serve.engines import EngineSettings, transcribe
 from whisper_serve.engines.fake import FakeEngine
 from whisper_serve.errors import TranscriptionError

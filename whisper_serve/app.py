@@ -19,8 +19,8 @@ from whisper_serve.admission import Admission, Bounds
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
 from whisper_serve.autoscaling import autoscaling_config
-from whisper_serve.config import Config, load_config
-from whisper_serve.fit import fit
+from whisper_serve.config.load import Config, load_config
+from whisper_serve.config.resolve import resolve
 from whisper_serve.logger import set_up_logging
 from whisper_serve.loopback import close_replica_port
 from whisper_serve.machine import this_machine
@@ -77,7 +77,7 @@ async def takes_requests() -> bool:
 def bounds(config: Config) -> Bounds:
     """An ingress's own part of what the service takes: requests are dealt evenly, and none asks the others."""
     server = config.server
-    assert server.max_queued_audio_s is not None  # a fitted config
+    assert server.max_queued_audio_s is not None  # a resolved config
     quotas = {key.name: key.audio_s_per_day for key in config.security.keys if key.audio_s_per_day}
     return Bounds(
         queued_s=server.max_queued_audio_s / server.num_ingress,
@@ -88,7 +88,7 @@ def bounds(config: Config) -> Bounds:
 
 
 def build_app(config: Config) -> Application:
-    """The two deployments of a fitted config, bound: Ingress in front of Model."""
+    """The two deployments of a resolved config, bound: Ingress in front of Model."""
     deployment, server = config.deployment, config.server
     model = serve.deployment(
         name="Model",
@@ -142,4 +142,4 @@ def build(args: dict[str, Any]) -> Application:
     config, machine = load_config(args.get("config", "config.json")), this_machine()
     if config.model.device == "cuda":
         machine = replace(machine, gpus=math.inf)
-    return build_app(fit(config, machine))
+    return build_app(resolve(config, machine))

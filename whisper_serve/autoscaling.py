@@ -7,7 +7,7 @@ from typing import Any
 
 from ray.serve.config import AutoscalingConfig, AutoscalingContext, AutoscalingPolicy
 
-from whisper_serve.sections import Autoscaling
+from whisper_serve.config.model import Autoscaling
 
 IN_HAND = "audio_s"  # what replicas call their seconds of audio, being heard or waiting
 
@@ -29,7 +29,7 @@ class ByAudio:
 
 
 def autoscaling_config(settings: Autoscaling) -> AutoscalingConfig:
-    """As Ray Serve takes it, of fitted settings."""
+    """As Ray Serve takes it, of resolved settings."""
     return AutoscalingConfig(
         **settings.model_dump(exclude={"target_audio_s"}),
         policy=AutoscalingPolicy(

@@ -10,7 +10,7 @@ from ray._private import worker
 from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
 
 from whisper_serve.addresses import free_port
-from whisper_serve.config import Config
+from whisper_serve.config.load import Config
 from whisper_serve.loopback import close_ports
 from whisper_serve.machine import Machine
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from math import inf
 from statistics import fmean
 
-from whisper_serve.config import Quality
+from whisper_serve.config.model import Quality
 from whisper_serve.types import Heard, Options, Window
 
 Infer = Callable[[Window], Awaitable[Heard]]

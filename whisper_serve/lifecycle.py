@@ -20,9 +20,9 @@ from tqdm import tqdm
 from whisper_serve.addresses import check_port, is_any, is_loopback
 from whisper_serve.app import build_app
 from whisper_serve.cluster import RayDied, check_ray, start_ray, the_cluster
-from whisper_serve.config import Config
+from whisper_serve.config.load import Config
+from whisper_serve.config.resolve import resolve
 from whisper_serve.errors import ConfigError, StartError
-from whisper_serve.fit import fit
 from whisper_serve.machine import this_machine
 from whisper_serve.watchdog import end, left_over, watched
 from whisper_serve.weights import fetch
@@ -68,7 +68,7 @@ def run(load: Load, detach: bool = False) -> None:
     if joins:
         serve_until_told(load, load(), True, detach)
         return
-    config = fit(load(), this_machine())
+    config = resolve(load(), this_machine())
     recover()
     check_port(config.server.host, config.server.port)
     check_tls(config)
@@ -87,7 +87,7 @@ def serve_until_told(load: Load, config: Config, joins: bool, detach: bool) -> N
     try:
         orders.listen()
         if joins:
-            config = fit(config, the_cluster())
+            config = resolve(config, the_cluster())
         deploy(config, joins)
         if warning := open_to_all(config):
             print(warning, file=sys.stderr, flush=True)
@@ -115,7 +115,7 @@ def wait_and_drain(orders: Orders, load: Load, config: Config, joins: bool) -> N
 def changed(load: Load, config: Config, joins: bool) -> Config:
     """Change the running service to its config as it stands now, replica by replica; else leave it as it is."""
     try:
-        new = fit(load(), the_cluster() if joins else this_machine())
+        new = resolve(load(), the_cluster() if joins else this_machine())
         check_change(config, new)
         if not joins:  # a cluster's nodes fetch their own
             fetch_weights(new)

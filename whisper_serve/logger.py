@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from concurrent_log_handler import ConcurrentRotatingFileHandler
 from pythonjsonlogger.json import JsonFormatter
 
-from whisper_serve.sections import Logging
+from whisper_serve.telemetry.settings import Logging
 
 NAME = "whisper_serve"
 ACCESS = f"{NAME}.access"  # a line for each request, at its end

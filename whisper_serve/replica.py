@@ -23,7 +23,7 @@ from ray.serve.handle import DeploymentHandle
 from whisper_serve import deadline, metrics, tracing
 from whisper_serve.autoscaling import IN_HAND
 from whisper_serve.batcher import Batcher
-from whisper_serve.config import Config
+from whisper_serve.config.load import Config
 from whisper_serve.engines import EngineSettings, Outcome, load_engine, transcribe
 from whisper_serve.errors import Deadly, ModelFailed, Overloaded, TimedOut, Unavailable
 from whisper_serve.journal import Journal

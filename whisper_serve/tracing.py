@@ -13,7 +13,7 @@ from opentelemetry import trace
 from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from whisper_serve.sections import Tracing
+from whisper_serve.telemetry.settings import Tracing
 
 SERVICE = "whisper_serve"
 W3C = TraceContextTextMapPropagator()

@@ -19,7 +19,7 @@ import numpy as np
 from whisper_serve import deadline, filters, tracing, vad
 from whisper_serve.admission import Admission, Bounds, Place
 from whisper_serve.audio import decode, from_pcm
-from whisper_serve.config import Config
+from whisper_serve.config.load import Config
 from whisper_serve.errors import ModelFailed, TimedOut
 from whisper_serve.fallback import Infer, hear
 from whisper_serve.types import (

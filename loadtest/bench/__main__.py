@@ -29,7 +29,7 @@ from loadtest.clips import Clip, default_clips, load_clips
 from loadtest.errors import CannotRun
 from loadtest.origin import origin
 from loadtest.service import leave_on_sigterm
-from whisper_serve.config import Config, load_config
+from whisper_serve.config.load import Config, load_config
 from whisper_serve.errors import StartError
 from whisper_serve.machine import count_cpus
 from whisper_serve.weights import fetch

@@ -22,7 +22,7 @@ from loadtest.quality.corpus import LONG, NONSPEECH
 from loadtest.quality.ear import create_transcriber
 from loadtest.quality.report import Row
 from whisper_serve.audio import decode
-from whisper_serve.config import Config
+from whisper_serve.config.load import Config
 from whisper_serve.errors import TranscriptionError
 from whisper_serve.types import SAMPLE_RATE, Options, Samples
 

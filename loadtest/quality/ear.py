@@ -7,11 +7,10 @@ from pathlib import Path
 from loadtest.quality.answer import Answer
 from loadtest.quality.corpus import Recording
 from whisper_serve.batcher import Batcher
-from whisper_serve.config import Config, load_config
+from whisper_serve.config.load import Config, load_config
 from whisper_serve.engines import Engine, Outcome, Prepared, load_engine
 from whisper_serve.errors import TranscriptionError
 from whisper_serve.fallback import Infer
-from whisper_serve.fit import fit
 from whisper_serve.machine import this_machine
 from whisper_serve.replica import engine_settings
 from whisper_serve.transcriber import Transcriber
@@ -26,7 +25,7 @@ def config_for(engine: str, file: Path) -> Config:
     model = base.model.model_copy(update={"engine": engine})
     alone = {"num_replicas": 1, "cpu_per_replica": machine.cpus}
     deployment = base.deployment.model_copy(update=alone)
-    return fit(base.model_copy(update={"model": model, "deployment": deployment}), machine)
+    return resolve(base.model_copy(update={"model": model, "deployment": deployment}), machine)
 
 
 def create_transcriber(config: Config) -> Transcriber:

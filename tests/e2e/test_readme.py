@@ -12,7 +12,7 @@ from docs.tables import OPERATIONS, README, with_tables
 from loadtest import speech
 from loadtest.quality.rates import wer
 from tests.service import ROOT, Running
-from whisper_serve.config import load_config
+from whisper_serve.config.load import load_config
 
 TEXT = README.read_text(encoding="utf-8")
 BLOCKS: list[tuple[str, str]] = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL)

@@ -17,7 +17,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from tests.service import ROOT
 from whisper_serve.app import build
-from whisper_serve.config import load_config
+from whisper_serve.config.load import load_config
 
 DEPLOY = ROOT / "deploy"
 HOME = "/home/ray/whisper_serve/"  # the repository's place in the image

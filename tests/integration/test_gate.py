@@ -14,7 +14,7 @@ from tests.openai_schema import check
 from whisper_serve.admission import Admission, Bounds
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
-from whisper_serve.config import Config
+from whisper_serve.config.load import Config
 from whisper_serve.fallback import Infer
 from whisper_serve.transcriber import Transcriber
 from whisper_serve.types import Heard, Window

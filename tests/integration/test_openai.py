@@ -10,7 +10,7 @@ import webvtt
 
 from tests.conftest import fake_config, fake_infer, served, wav
 from tests.openai_schema import check
-from whisper_serve.config import Config
+from whisper_serve.config.load import Config
 from whisper_serve.errors import (
     BadRequest,
     ModelFailed,

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.conftest import fake_config, wav
-from whisper_serve.config import Config
+from whisper_serve.config.load import Config
 
 pytestmark = pytest.mark.anyio
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from whisper_serve.config import Config, load_config
+from whisper_serve.config.load import Config, load_config
+from whisper_serve.config.resolve import resolve
 from whisper_serve.errors import ConfigError
-from whisper_serve.fit import fit
 from whisper_serve.machine import Machine
 
 LAPTOP = Machine(cpus=2, gpus=0)
@@ -21,12 +21,12 @@ def written(tmp_path: Path, fields: Any) -> Path:
 
 
 def test_the_shipped_config_fits_a_laptop_with_two_cores() -> None:
-    config = fit(load_config("config.json"), LAPTOP)
+    config = resolve(load_config("config.json"), LAPTOP)
     assert (config.model.device, config.model.engine, config.server.num_cpus) == ("cpu", "auto", 2)
 
 
 def test_the_shipped_config_fits_one_core() -> None:
-    assert fit(load_config("config.json"), Machine(cpus=1, gpus=0)).server.num_cpus == 2
+    assert resolve(load_config("config.json"), Machine(cpus=1, gpus=0)).server.num_cpus == 2
 
 
 def test_the_seed_s_own_file_loads_unchanged_and_keeps_its_values() -> None:
@@ -34,7 +34,7 @@ def test_the_seed_s_own_file_loads_unchanged_and_keeps_its_values() -> None:
     for section, fields in json.loads(SEED.read_text()).items():
         loaded = json.loads(getattr(config, section).model_dump_json())
         assert {name: loaded[name] for name in fields} == fields
-    assert fit(config, LAPTOP).server.num_cpus == 4
+    assert resolve(config, LAPTOP).server.num_cpus == 4
 
 
 def test_every_setting_says_what_it_is_for() -> None:
@@ -108,11 +108,11 @@ def test_a_mistake_in_the_environment_is_one_sentence(
 )
 def test_what_the_machine_cannot_give_is_refused(tmp_path: Path, fields: Any, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        fit(load_config(written(tmp_path, fields)), LAPTOP)
+        resolve(load_config(written(tmp_path, fields)), LAPTOP)
 
 
 def test_auto_takes_the_gpu_where_there_is_one(tmp_path: Path) -> None:
-    config = fit(load_config(written(tmp_path, {})), Machine(cpus=16, gpus=1))
+    config = resolve(load_config(written(tmp_path, {})), Machine(cpus=16, gpus=1))
     assert (config.model.device, config.model.engine, config.deployment.gpu_per_replica) == (
         "cuda",
         "openai_whisper",
@@ -123,11 +123,11 @@ def test_auto_takes_the_gpu_where_there_is_one(tmp_path: Path) -> None:
 def test_more_gpu_than_there_is_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, {"deployment": {"num_replicas": 4, "gpu_per_replica": 0.5}})
     with pytest.raises(ConfigError, match=r"4 replicas of 0\.5 GPUs need 2"):
-        fit(load_config(path), Machine(cpus=16, gpus=1))
+        resolve(load_config(path), Machine(cpus=16, gpus=1))
 
 
 def test_a_config_survives_the_trip_to_a_replica() -> None:
-    config = fit(load_config("config.json"), LAPTOP)
+    config = resolve(load_config("config.json"), LAPTOP)
     assert pickle.loads(pickle.dumps(config)) == config
 
 

@@ -277,8 +277,8 @@ def test_words_are_in_order_inside_their_bounds() -> None:
         Timing(" b", [2], 0.9, 3.0, 0.9),
         Timing(" c", [3], 3.0, 9.0, 0.9),
     ]
-    fitted = fit(words, 0.0, 3.5, 0.5, 8.0)
-    times = [t for w in fitted for t in (w.start, w.end)]
+    resolved = fit(words, 0.0, 3.5, 0.5, 8.0)
+    times = [t for w in resolved for t in (w.start, w.end)]
     assert times == sorted(times)
     assert times[0] == 0.5
     assert times[-1] == pytest.approx(3.7)  # it was drawn out over a pause; usual is at most 0.7 s

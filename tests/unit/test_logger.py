@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from whisper_serve.logger import ACCESS, NAME, request, set_up_logging
-from whisper_serve.sections import Logging
+from whisper_serve.telemetry.settings import Logging
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from whisper_serve.config import Config
+from whisper_serve.config.load import Config
 from whisper_serve.transcriber import Transcriber
 
 

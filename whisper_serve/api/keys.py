@@ -9,8 +9,8 @@ from math import ceil
 
 from starlette.datastructures import Headers
 
+from whisper_serve.config.server import Key
 from whisper_serve.errors import Overloaded, Unauthorized
-from whisper_serve.sections import Key
 
 BEARER = "bearer "
 PROTOCOL = "openai-insecure-api-key."  # browsers cannot send headers with a WebSocket; OpenAI's way round

@@ -18,7 +18,7 @@ from whisper_serve.api.openai_shapes import (
     WhisperTranscription,
 )
 from whisper_serve.api.rendering import content, rendered
-from whisper_serve.config import Config
+from whisper_serve.config.load import Config
 from whisper_serve.errors import NotFound
 from whisper_serve.formats import logprobs_of, token_usage
 from whisper_serve.types import Transcript

@@ -87,9 +87,9 @@ def fit(words: Sequence[Timing], start: float, end: float, floor: float, ceiling
         first.start = max(0.0, min(first.end - usual, start))
     if last.end > end + SLACK_S and last.start < end:
         last.end = max(last.start + usual, end)
-    fitted = []
+    resolved = []
     for word in spoken:
         began = min(max(word.start, floor), ceiling)
         floor = min(max(word.end, began), ceiling)
-        fitted.append(Word(began, floor, word.word, word.probability))
-    return tuple(fitted)
+        resolved.append(Word(began, floor, word.word, word.probability))
+    return tuple(resolved)

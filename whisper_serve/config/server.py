@@ -1,16 +1,11 @@
-"""Settings of the door, where the service listens and how much it takes in from whom, and of what is seen of it.
-
-config.py puts these sections beside the others; a setting is one field there or here.
-"""
+"""Settings of the server: where it listens, how much it takes in, and from whom. A setting is one field."""
 
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from whisper_serve.section import Section
 
 
 class Server(Section):
@@ -82,37 +77,6 @@ class Server(Section):
     )
 
 
-class Autoscaling(Section):
-    """Between how many model replicas to move, and when."""
-
-    min_replicas: int = Field(
-        1,
-        ge=0,
-        description="fewest model replicas; 0: none while nobody asks, and who asks first waits until one has started",
-    )
-    max_replicas: int = Field(4, ge=1, description="most model replicas")
-    target_audio_s: float | None = Field(
-        None,
-        gt=0,
-        description="audio a replica should have in hand, waiting included, in seconds; null: 60 on CPUs, 960 on GPUs",
-    )
-    look_back_period_s: float = Field(20, gt=0, description="seconds over which that is averaged")
-    upscale_delay_s: float = Field(
-        5, ge=0, description="how long there must be too much before replicas are added"
-    )
-    downscale_delay_s: float = Field(
-        600,
-        ge=0,
-        description="how long there must be too little before replicas go; well above what a start takes",
-    )
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Autoscaling":
-        if self.min_replicas > self.max_replicas:
-            raise ValueError("min_replicas is more than max_replicas")
-        return self
-
-
 class Key(Section):
     """What one caller shows, and may."""
 
@@ -144,35 +108,3 @@ class Security(Section):
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key go together")
         return self
-
-
-class Logging(Section):
-    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
-        "INFO", description="least level logged"
-    )
-    format: str = Field(
-        "%(asctime)s - %(name)s - %(levelname)s - %(message)s",
-        description="the fields of each JSON line, as %(field)s",
-    )
-    file: str | None = Field("whisper_service.log", description="log file; null: standard error only")
-    access_file: str | None = Field(
-        None, description="file of its own for the line of each request; null: with the others"
-    )
-    error_file: str | None = Field(
-        None, description="file in which errors stand once more; null: only among the others"
-    )
-    transcripts: bool = Field(False, description="write what was heard into each request's line")
-    max_mb: float = Field(50, gt=0, description="size at which a file is rotated")
-    backups: int = Field(5, ge=0, description="rotated files kept")
-
-
-class Tracing(Section):
-    endpoint: str | None = Field(
-        None,
-        pattern=r"^https?://",
-        description="where OpenTelemetry spans go, by OTLP over HTTP, such as "
-        '"http://localhost:4318/v1/traces"; null: none are made',
-    )
-    sample_ratio: float = Field(
-        1.0, ge=0, le=1, description="share of the requests traced, of those whose caller does not decide it"
-    )

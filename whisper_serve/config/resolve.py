@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from whisper_serve.config import Config
+from whisper_serve.config.load import Config
 from whisper_serve.errors import ConfigError
 from whisper_serve.machine import Machine
 
@@ -14,7 +14,7 @@ IN_HAND_AUDIO_S = {"cpu": 60.0, "cuda": 960.0}  # a replica, before another come
 BATCH_AUDIO_S = {"cpu": 120.0, "cuda": 480.0}  # more gain little, and share out badly over replicas
 
 
-def fit(config: Config, machine: Machine) -> Config:
+def resolve(config: Config, machine: Machine) -> Config:
     """The same config with every `auto` decided for `machine`; ConfigError where it asks for what is not there."""
     device = ("cuda" if machine.gpus else "cpu") if config.model.device == "auto" else config.model.device
     engine = config.model.engine
@@ -47,11 +47,11 @@ def fit(config: Config, machine: Machine) -> Config:
         "deployment": {"gpu_per_replica": gpus, "max_batch_audio_s": batch, "autoscaling": scaling},
         "logging": {name: path and str(Path(path).resolve()) for name, path in logs.items()},
     }
-    fitted = config.model_copy(
+    resolved = config.model_copy(
         update={section: getattr(config, section).model_copy(update=new) for section, new in changes.items()}
     )
-    check(fitted, machine)
-    return fitted
+    check(resolved, machine)
+    return resolved
 
 
 def cpus_needed(config: Config) -> float:

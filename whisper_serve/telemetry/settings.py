@@ -1,0 +1,39 @@
+"""Settings of logs and traces. A setting is one field."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from whisper_serve.section import Section
+
+
+class Logging(Section):
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        "INFO", description="least level logged"
+    )
+    format: str = Field(
+        "%(asctime)s - %(name)s - %(levelname)s - %(message)s",
+        description="the fields of each JSON line, as %(field)s",
+    )
+    file: str | None = Field("whisper_service.log", description="log file; null: standard error only")
+    access_file: str | None = Field(
+        None, description="file of its own for the line of each request; null: with the others"
+    )
+    error_file: str | None = Field(
+        None, description="file in which errors stand once more; null: only among the others"
+    )
+    transcripts: bool = Field(False, description="write what was heard into each request's line")
+    max_mb: float = Field(50, gt=0, description="size at which a file is rotated")
+    backups: int = Field(5, ge=0, description="rotated files kept")
+
+
+class Tracing(Section):
+    endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="where OpenTelemetry spans go, by OTLP over HTTP, such as "
+        '"http://localhost:4318/v1/traces"; null: none are made',
+    )
+    sample_ratio: float = Field(
+        1.0, ge=0, le=1, description="share of the requests traced, of those whose caller does not decide it"
+    )
