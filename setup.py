@@ -21,7 +21,7 @@ setup(
     description="Speech to text: OpenAI's Whisper, served by Ray Serve",
     python_requires=">=3.10",
     packages=find_packages(include=["whisper_serve", "whisper_serve.*"]),
-    package_data={"whisper_serve": ["data/*"]},
+    package_data={"whisper_serve.text": ["*.json"]},
     install_requires=pins("requirements.txt"),
     extras_require={"dev": pins("requirements-dev.txt")},
 )

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from whisper_serve.config.load import ENV_PREFIX, Config
-from whisper_serve.metrics import SERIES
+from whisper_serve.telemetry.metrics import SERIES
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 OPERATIONS = Path(__file__).resolve().parent / "operations.md"

@@ -17,11 +17,11 @@ from loadtest.clips import Clip, default_clips, load_clips, mixed
 from loadtest.errors import CannotRun
 from loadtest.origin import commit, machine
 from loadtest.quality.rates import rate
-from whisper_serve.audio import decode
+from whisper_serve.audio.decode import decode
 from whisper_serve.engines import EngineSettings, load_engine, transcribe
 from whisper_serve.errors import StartError
-from whisper_serve.types import WINDOW_S, Heard, Options, Samples, Window
-from whisper_serve.weights import fetch
+from whisper_serve.types import WINDOW_S, Options, Samples, Window, WindowResult
+from whisper_serve.weights.download import fetch
 
 ROOT = Path(__file__).resolve().parents[1]
 GROUP = 16  # clips a way hears in its turn
@@ -82,7 +82,7 @@ WAYS: dict[str, Callable[[Path], Hear]] = {
 
 
 def text_of(outcome: object) -> str:
-    if not isinstance(outcome, Heard):
+    if not isinstance(outcome, WindowResult):
         raise CannotRun(f"the engine answered {outcome!r}")
     return "".join(segment.text for segment in outcome.segments)
 

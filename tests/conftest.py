@@ -16,7 +16,7 @@ from whisper_serve.engines.fake import FakeEngine
 from whisper_serve.errors import TranscriptionError
 from whisper_serve.fallback import Infer
 from whisper_serve.transcriber import Transcriber
-from whisper_serve.types import SAMPLE_RATE, Heard, Window
+from whisper_serve.types import SAMPLE_RATE, Window, WindowResult
 
 
 def wav(seconds: float, rate: int = SAMPLE_RATE, level: float = 0.5) -> bytes:
@@ -37,7 +37,7 @@ def fake_config(**sections: Any) -> Config:
     return Config(**(defaults | sections))
 
 
-async def fake_infer(window: Window) -> Heard:
+async def fake_infer(window: Window) -> WindowResult:
     outcome = transcribe(FakeEngine(EngineSettings(None)), [window])[0]
     if isinstance(outcome, TranscriptionError):
         raise outcome

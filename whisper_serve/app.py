@@ -14,22 +14,22 @@ from ray.serve import Application
 from ray.serve.config import RequestRouterConfig
 from ray.serve.handle import DeploymentHandle
 
-from whisper_serve import metrics
 from whisper_serve.admission import Admission, Bounds
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
 from whisper_serve.autoscaling import autoscaling_config
 from whisper_serve.config.load import Config, load_config
 from whisper_serve.config.resolve import resolve
-from whisper_serve.logger import set_up_logging
+from whisper_serve.host.hardware import this_machine
 from whisper_serve.loopback import close_replica_port
-from whisper_serve.machine import this_machine
 from whisper_serve.meters import exporters, start_meters
-from whisper_serve.metrics import record
 from whisper_serve.replica import Remote, Replica
 from whisper_serve.router import LeastAudioRouter
-from whisper_serve.scrape import scrape
-from whisper_serve.tracing import set_up_tracing
+from whisper_serve.telemetry import metrics
+from whisper_serve.telemetry.logs import set_up_logging
+from whisper_serve.telemetry.metrics import record
+from whisper_serve.telemetry.prometheus import scrape
+from whisper_serve.telemetry.tracing import set_up_tracing
 from whisper_serve.transcriber import Transcriber
 
 # Windows with a model replica at once: enough to gather batches from, few enough to share out. With one

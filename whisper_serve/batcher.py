@@ -36,7 +36,7 @@ class Batcher(Generic[Item, Prepared, Result]):
 
     prepare: does for an item what needs no others, in a worker's thread. If it raises, its batch does.
     run: hears a batch, in the same thread; one result an item, in order. If it raises, the whole batch does.
-    batch_s, batch_items: the most a batch holds, in seconds and in items; an item longer than `batch_s` goes alone.
+    batch_audio_s, batch_items: the most a batch holds, in seconds and in items; an item longer than `batch_audio_s` goes alone.
     wait_s: how long a free worker waits for a fuller batch, from the time its first item came.
     """
 
@@ -45,13 +45,13 @@ class Batcher(Generic[Item, Prepared, Result]):
         prepare: Callable[[Item], Prepared],
         run: Callable[[list[Prepared]], Sequence[Result]],
         workers: int,
-        batch_s: float,
+        batch_audio_s: float,
         batch_items: int,
         wait_s: float = 0.0,
     ) -> None:
         self._prepare, self._run = prepare, run
         self._idle = workers
-        self._batch_s, self._batch_items, self._wait_s = batch_s, batch_items, wait_s
+        self._batch_s, self._batch_items, self._wait_s = batch_audio_s, batch_items, wait_s
         self._queue: list[Waiting[Item, Result]] = []  # by time of arrival
         self._threads = ThreadPoolExecutor(workers, "batch")
         self._running: set[asyncio.Task[None]] = set()
@@ -122,7 +122,7 @@ class Batcher(Generic[Item, Prepared, Result]):
 
 def choose(
     queue: Sequence[Waiting[Item, Result]],
-    batch_s: float,
+    batch_audio_s: float,
     batch_items: int,
     begun: Sequence[Waiting[Item, Result]] = (),
 ) -> list[Waiting[Item, Result]]:
@@ -136,7 +136,7 @@ def choose(
     oldest, total = chosen[0], sum(w.seconds for w in chosen)
     alike = [w for w in queue if w not in chosen and like(w.seconds, oldest.seconds)]
     for waiting in sorted(alike, key=lambda w: abs(w.seconds - oldest.seconds)):
-        if len(chosen) < batch_items and total + waiting.seconds <= batch_s:
+        if len(chosen) < batch_items and total + waiting.seconds <= batch_audio_s:
             chosen.append(waiting)
             total += waiting.seconds
     return chosen[len(begun) :]

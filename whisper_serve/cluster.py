@@ -9,10 +9,10 @@ import ray
 from ray._private import worker
 from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
 
-from whisper_serve.addresses import free_port
 from whisper_serve.config.load import Config
+from whisper_serve.host.hardware import Machine
+from whisper_serve.host.ports import free_port
 from whisper_serve.loopback import close_ports
-from whisper_serve.machine import Machine
 
 
 class RayDied(Exception):

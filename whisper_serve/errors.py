@@ -10,7 +10,7 @@
       Unavailable       no model replica is ready                kind: unavailable
       TimedOut          it took longer than the request may      kind: timeout
       ModelFailed       the model broke on this audio            kind: internal
-        Deadly          replicas died of it: not to be tried     kind: internal
+        PoisonWindow          replicas died of it: not to be tried     kind: internal
     StartError                                                   exit code 2
       ConfigError       a field is unknown, ill-typed, or impossible
       WeightsError      no source gave the model's files, verified
@@ -68,7 +68,7 @@ class ModelFailed(TranscriptionError):
     pass
 
 
-class Deadly(ModelFailed):
+class PoisonWindow(ModelFailed):
     pass
 
 

@@ -10,12 +10,12 @@ from math import inf
 from statistics import fmean
 
 from whisper_serve.config.model import Quality
-from whisper_serve.types import Heard, Options, Window
+from whisper_serve.types import Options, Window, WindowResult
 
-Infer = Callable[[Window], Awaitable[Heard]]
+Infer = Callable[[Window], Awaitable[WindowResult]]
 
 
-async def hear(window: Window, infer: Infer, quality: Quality) -> Heard:
+async def hear(window: Window, infer: Infer, quality: Quality) -> WindowResult:
     """The first try that looks right; where none does, the likeliest that does not loop (as in faster-whisper).
 
     It was heard for as long as all of them, and is as sure of its language as the first.
@@ -33,7 +33,7 @@ async def hear(window: Window, infer: Infer, quality: Quality) -> Heard:
     return replace(
         taken,
         inference_s=sum(heard.inference_s for heard in tries),
-        pass_s=sum(heard.pass_s for heard in tries),
+        batch_inference_s=sum(heard.batch_inference_s for heard in tries),
         language_probability=tries[0].language_probability,
     )
 
@@ -43,7 +43,7 @@ def ladder(options: Options, quality: Quality) -> tuple[float, ...]:
     return tuple(t for t in quality.temperatures if t > 0) if options.temperature == 0 else ()
 
 
-def looks_wrong(heard: Heard, quality: Quality) -> bool:
+def looks_wrong(heard: WindowResult, quality: Quality) -> bool:
     """Text that repeats itself or is unlikely, though something was said.
 
     In silence and noise a warmer try would only invent other words.
@@ -58,10 +58,10 @@ def looks_wrong(heard: Heard, quality: Quality) -> bool:
     )
 
 
-def loops(heard: Heard, quality: Quality) -> bool:
+def loops(heard: WindowResult, quality: Quality) -> bool:
     return any(s.compression_ratio > quality.compression_ratio_threshold for s in heard.segments)
 
 
-def likelihood(heard: Heard) -> float:
+def likelihood(heard: WindowResult) -> float:
     """Mean log-probability; of nothing the least, since something was heard in another try."""
     return fmean(s.avg_logprob for s in heard.segments) if heard.segments else -inf

@@ -17,15 +17,15 @@ from ray import serve
 from ray.serve.schema import LoggingConfig
 from tqdm import tqdm
 
-from whisper_serve.addresses import check_port, is_any, is_loopback
 from whisper_serve.app import build_app
 from whisper_serve.cluster import RayDied, check_ray, start_ray, the_cluster
 from whisper_serve.config.load import Config
 from whisper_serve.config.resolve import resolve
 from whisper_serve.errors import ConfigError, StartError
-from whisper_serve.machine import this_machine
-from whisper_serve.watchdog import end, left_over, watched
-from whisper_serve.weights import fetch
+from whisper_serve.host.hardware import this_machine
+from whisper_serve.host.ports import check_port, is_any, is_loopback
+from whisper_serve.host.watchdog import end, left_over, watched
+from whisper_serve.weights.download import fetch
 
 APP = "default"
 RAY_CHECK_S = 1.0

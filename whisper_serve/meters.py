@@ -13,7 +13,7 @@ from typing import Any
 import ray
 from ray.serve import metrics as instruments
 
-from whisper_serve.metrics import MEMORY, SERIES, Record, Series, record, record_with
+from whisper_serve.telemetry.metrics import MEMORY, SERIES, Record, Series, record, record_with
 
 SAMPLE_S = 5.0
 MEMORY_PAGES = Path("/proc/self/statm")

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from whisper_serve import metrics
 from whisper_serve.engines import Engine, Outcome, Prepared
-from whisper_serve.errors import Deadly, ModelFailed, TimedOut
+from whisper_serve.errors import ModelFailed, PoisonWindow, TimedOut
 from whisper_serve.journal import Journal, name_of, set_aside
-from whisper_serve.logger import request
-from whisper_serve.metrics import record
-from whisper_serve.types import Heard, Window
+from whisper_serve.telemetry import metrics
+from whisper_serve.telemetry.logs import request
+from whisper_serve.telemetry.metrics import record
+from whisper_serve.types import Window, WindowResult
 
 DEADLY = 2  # deaths of replicas under a window, before it is refused
 log = logging.getLogger(__name__)
@@ -102,22 +102,22 @@ class Passes:
             replace(
                 o,
                 inference_s=seconds * length / total,
-                pass_s=seconds,
+                batch_inference_s=seconds,
                 batch_windows=len(batch),
-                batch_s=total,
+                batch_audio_s=total,
                 gpu_memory_gb=gpu_memory,
             )
-            if isinstance(o, Heard)
+            if isinstance(o, WindowResult)
             else o
             for length, o in zip(lengths, outcomes, strict=True)
         ]
 
-    def _refuse(self, asked: Asked, name: str) -> Deadly:
+    def _refuse(self, asked: Asked, name: str) -> PoisonWindow:
         fields: dict[str, object] = {"request_id": asked.request_id, "hash": name}
         if self._dead_letters:
             fields["path"] = str(set_aside(asked.window, name, asked.request_id, self._dead_letters))
         log.error("a window that ended %d replicas is refused", DEADLY, extra=fields)
-        return Deadly(f"{DEADLY} model replicas died while hearing it, and it is not tried again")
+        return PoisonWindow(f"{DEADLY} model replicas died while hearing it, and it is not tried again")
 
 
 def failed(error: Exception, windows: int) -> ModelFailed:

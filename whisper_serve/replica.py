@@ -20,21 +20,22 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from whisper_serve import deadline, metrics, tracing
+from whisper_serve import deadline
 from whisper_serve.autoscaling import IN_HAND
 from whisper_serve.batcher import Batcher
 from whisper_serve.config.load import Config
 from whisper_serve.engines import EngineSettings, Outcome, load_engine, transcribe
-from whisper_serve.errors import Deadly, ModelFailed, Overloaded, TimedOut, Unavailable
+from whisper_serve.errors import ModelFailed, Overloaded, PoisonWindow, TimedOut, Unavailable
+from whisper_serve.host.hardware import pin_to_cpus
 from whisper_serve.journal import Journal
-from whisper_serve.logger import request_id, set_up_logging
 from whisper_serve.loopback import close_replica_port
-from whisper_serve.machine import keep_to
 from whisper_serve.meters import start_meters
-from whisper_serve.metrics import record
 from whisper_serve.passes import Asked, Passes
-from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Heard, Options, Window
-from whisper_serve.weights import fetch
+from whisper_serve.telemetry import metrics, tracing
+from whisper_serve.telemetry.logs import request_id, set_up_logging
+from whisper_serve.telemetry.metrics import record
+from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Options, Window, WindowResult
+from whisper_serve.weights.download import fetch
 
 SILENCE = Window(np.zeros(SAMPLE_RATE, np.float32), 0.0, Options(language="en"))
 READY_TIMEOUT_S = 5.0
@@ -54,7 +55,7 @@ class Replica:
     def __init__(self, config: Config) -> None:
         close_replica_port()
         if config.deployment.cpu_affinity:
-            keep_to(serve.get_replica_context().rank.local_rank, workers(config))
+            pin_to_cpus(serve.get_replica_context().rank.local_rank, workers(config))
         self.log = set_up_logging(config.logging)
         tracing.set_up_tracing(config.tracing, "model")
         journal = Journal(Path(tempfile.gettempdir()) / f"whisper_serve-{os.getuid()}" / "passes")
@@ -66,7 +67,7 @@ class Replica:
             passes.prepare,
             passes.run,
             workers=self.engine.workers,
-            batch_s=config.deployment.max_batch_audio_s or WINDOW_S,
+            batch_audio_s=config.deployment.max_batch_audio_s or WINDOW_S,
             batch_items=self.engine.largest_batch,
             wait_s=config.deployment.batch_wait_timeout_s,
         )
@@ -97,8 +98,13 @@ class Replica:
                 outcome = await self.batched(asked, window.seconds)
             finally:
                 self.in_hand_s -= window.seconds
-            if isinstance(outcome, Heard):
-                tracing.note("pass", outcome.pass_s, windows=outcome.batch_windows, audio_s=outcome.batch_s)
+            if isinstance(outcome, WindowResult):
+                tracing.note(
+                    "pass",
+                    outcome.batch_inference_s,
+                    windows=outcome.batch_windows,
+                    audio_s=outcome.batch_audio_s,
+                )
         return Answer(outcome, serve.get_replica_context().replica_id.unique_id)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
@@ -134,7 +140,7 @@ class Remote:
         self.max_retries = max_retries
         self.answered_at = -math.inf
 
-    async def infer(self, window: Window) -> Heard:
+    async def infer(self, window: Window) -> WindowResult:
         """Hear one window. It is pure, so where a replica fails on it, another is asked, and where one
         dies, until the time is up: what they die of is told apart by the replicas themselves.
         """
@@ -152,12 +158,12 @@ class Remote:
                 deaths += 1
                 continue
             outcome = answer.outcome
-            if isinstance(outcome, Heard):
+            if isinstance(outcome, WindowResult):
                 return outcome
             failed += (answer.replica,)
             if (
                 len(failed) > self.max_retries
-                or isinstance(outcome, Deadly)
+                or isinstance(outcome, PoisonWindow)
                 or not isinstance(outcome, ModelFailed)
             ):
                 raise outcome

@@ -16,23 +16,26 @@ from typing import TypeVar
 
 import numpy as np
 
-from whisper_serve import deadline, filters, tracing, vad
+from whisper_serve import deadline
 from whisper_serve.admission import Admission, Bounds, Place
-from whisper_serve.audio import decode, from_pcm
+from whisper_serve.audio import vad
+from whisper_serve.audio.decode import decode, from_pcm
 from whisper_serve.config.load import Config
 from whisper_serve.errors import ModelFailed, TimedOut
 from whisper_serve.fallback import Infer, hear
+from whisper_serve.telemetry import tracing
+from whisper_serve.text import filters
 from whisper_serve.types import (
     SAMPLE_RATE,
     Audio,
     Dropped,
-    Heard,
-    Hole,
+    Gap,
     Options,
     Segment,
     Timings,
     Transcript,
     Window,
+    WindowResult,
 )
 
 T = TypeVar("T")
@@ -57,20 +60,20 @@ class Step:
     """What one more window added, in the order of the recording."""
 
     done: float  # share of the recording now behind us, 0 to 1
-    heard: Heard | None = None  # as the model gave it; None for a hole
+    heard: WindowResult | None = None  # as the model gave it; None for a gap
     segments: tuple[Segment, ...] = ()  # what the filters kept, timed from the start of the recording
     dropped: tuple[Dropped, ...] = ()
-    hole: Hole | None = None
+    gap: Gap | None = None
     queue_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of one window: what was heard, or the hole it leaves."""
+    """Of one window: what was heard, or the gap it leaves."""
 
     window: Window
-    heard: Heard | None = None
-    hole: Hole | None = None
+    heard: WindowResult | None = None
+    gap: Gap | None = None
     queue_s: float = 0.0
 
 
@@ -98,7 +101,7 @@ class Transcriber:
         async with self.admitted(data, options, caller) as recording:
             return collect(recording, [step async for step in self.steps(recording)])
 
-    async def detect(self, data: bytes, options: Options, caller: str = "") -> Heard | None:
+    async def detect(self, data: bytes, options: Options, caller: str = "") -> WindowResult | None:
         """What language the first speech is in; None where nobody speaks."""
         async with self.admitted(data, options, caller) as recording:
             if not recording.windows:
@@ -185,13 +188,13 @@ class Transcriber:
             where = f"{window.start:.1f} to {window.start + window.seconds:.1f} s"
             if not window.options.allow_partial:
                 raise ModelFailed(f"{where} could not be heard: {e}") from e
-            return Outcome(window, hole=Hole(window.start, window.start + window.seconds, str(e)))
-        return Outcome(window, heard, queue_s=max(0.0, time.perf_counter() - began - heard.pass_s))
+            return Outcome(window, gap=Gap(window.start, window.start + window.seconds, str(e)))
+        return Outcome(window, heard, queue_s=max(0.0, time.perf_counter() - began - heard.batch_inference_s))
 
     def _step(self, outcome: Outcome, last: Segment | None, recording: Recording) -> Step:
         done = min(1.0, (outcome.window.start + outcome.window.seconds) / recording.duration)
         kept, dropped = self._clean(outcome, last) if outcome.heard else ([], [])
-        return Step(done, outcome.heard, tuple(kept), tuple(dropped), outcome.hole, outcome.queue_s)
+        return Step(done, outcome.heard, tuple(kept), tuple(dropped), outcome.gap, outcome.queue_s)
 
     def _clean(self, outcome: Outcome, last: Segment | None) -> tuple[list[Segment], list[Dropped]]:
         """Filter segment by segment, each beside the last one kept."""
@@ -252,14 +255,14 @@ def collect(recording: Recording, steps: Iterable[Step]) -> Transcript:
         language_probability=spoken.language_probability if spoken else 0.0,
         task=recording.options.task,
         dropped=tuple(dropped for step in steps for dropped in step.dropped),
-        holes=tuple(step.hole for step in steps if step.hole),
+        gaps=tuple(step.gap for step in steps if step.gap),
         windows=len(recording.windows),
         timings=Timings(
             decode_s=recording.decode_s,
             queue_s=max((step.queue_s for step in steps), default=0.0),
             inference_s=sum(h.inference_s for h in heard),
             batch_windows=fmean(h.batch_windows for h in heard) if heard else 0.0,
-            batch_s=fmean(h.batch_s for h in heard) if heard else 0.0,
+            batch_audio_s=fmean(h.batch_audio_s for h in heard) if heard else 0.0,
         ),
         gpu_memory_gb=max((h.gpu_memory_gb for h in heard), default=0.0),
     )

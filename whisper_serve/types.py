@@ -51,7 +51,7 @@ class Options:
     logprobs: bool = False  # log-probability of every token
     vad: VadOptions | None = None  # None: as configured
     use_parallel: bool = True  # False: one window at a time
-    allow_partial: bool = False  # True: answer what could be heard, and name the holes
+    allow_partial: bool = False  # True: answer what could be heard, and name the gaps
     headerless: bool = False  # the recording is bare samples: 16-bit little-endian, mono, SAMPLE_RATE
 
 
@@ -100,16 +100,16 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class WindowResult:
     """One window's outcome. Times in its segments count from the window's start."""
 
     segments: tuple[Segment, ...]
     language: str  # ISO 639-1, as given or detected
     language_probability: float = 1.0
     inference_s: float = 0.0  # this window's share of its pass through the engine
-    pass_s: float = 0.0  # the whole pass, in which other windows may have been heard too
+    batch_inference_s: float = 0.0  # the whole pass, in which other windows may have been heard too
     batch_windows: int = 0  # windows in that pass, this one included
-    batch_s: float = 0.0  # seconds of audio in them
+    batch_audio_s: float = 0.0  # seconds of audio in them
     gpu_memory_gb: float = 0.0  # in use on the replica's GPU
 
 
@@ -122,7 +122,7 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
-class Hole:
+class Gap:
     """A stretch that could not be heard."""
 
     start: float
@@ -138,7 +138,7 @@ class Timings:
     queue_s: float = 0.0  # the longest any window waited for a replica
     inference_s: float = 0.0  # in engines, summed over windows
     batch_windows: float = 0.0  # in the pass that heard a window, mean over the recording's windows
-    batch_s: float = 0.0  # of audio in that pass, mean likewise
+    batch_audio_s: float = 0.0  # of audio in that pass, mean likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class Transcript:
     language_probability: float = 0.0
     task: Task = "transcribe"
     dropped: tuple[Dropped, ...] = ()
-    holes: tuple[Hole, ...] = ()
+    gaps: tuple[Gap, ...] = ()
     windows: int = 0  # sent to the model
     timings: Timings = Timings()
     gpu_memory_gb: float = 0.0
@@ -161,4 +161,4 @@ class Transcript:
     @property
     def success_rate(self) -> float:
         """Share of the windows that were heard."""
-        return 1 - len(self.holes) / self.windows if self.windows else 1.0
+        return 1 - len(self.gaps) / self.windows if self.windows else 1.0

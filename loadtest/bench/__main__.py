@@ -31,8 +31,8 @@ from loadtest.origin import origin
 from loadtest.service import leave_on_sigterm
 from whisper_serve.config.load import Config, load_config
 from whisper_serve.errors import StartError
-from whisper_serve.machine import count_cpus
-from whisper_serve.weights import fetch
+from whisper_serve.host.hardware import count_cpus
+from whisper_serve.weights.download import fetch
 
 ROOT = Path(__file__).resolve().parents[2]
 QUEUED_S = 3600.0  # of audio in the service: its callers wait as the peers' do, and none is refused

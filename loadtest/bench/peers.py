@@ -15,7 +15,7 @@ from loadtest.bench.samples import Start
 from loadtest.clips import Clip
 from loadtest.errors import CannotRun
 from loadtest.protocols import PROTOCOLS, body_of
-from whisper_serve.audio import decode
+from whisper_serve.audio.decode import decode
 from whisper_serve.types import WINDOW_S, Samples
 
 Ask = Callable[[Clip], str]  # a clip -> its words; blocking, called from several threads at once

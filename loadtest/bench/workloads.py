@@ -12,7 +12,7 @@ import soundfile
 from loadtest.bench.samples import Work
 from loadtest.clips import Clip, load_clips, mixed
 from loadtest.speech import SHARED
-from whisper_serve.audio import decode
+from whisper_serve.audio.decode import decode
 from whisper_serve.types import SAMPLE_RATE, WINDOW_S
 
 LONG = SHARED / "longform" / "librispeech-5639-40744.mp3"  # 8.3 minutes

@@ -21,7 +21,7 @@ from loadtest.errors import CannotRun
 from loadtest.quality.corpus import LONG, NONSPEECH
 from loadtest.quality.ear import create_transcriber
 from loadtest.quality.report import Row
-from whisper_serve.audio import decode
+from whisper_serve.audio.decode import decode
 from whisper_serve.config.load import Config
 from whisper_serve.errors import TranscriptionError
 from whisper_serve.types import SAMPLE_RATE, Options, Samples

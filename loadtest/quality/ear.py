@@ -8,13 +8,14 @@ from loadtest.quality.answer import Answer
 from loadtest.quality.corpus import Recording
 from whisper_serve.batcher import Batcher
 from whisper_serve.config.load import Config, load_config
+from whisper_serve.config.resolve import resolve
 from whisper_serve.engines import Engine, Outcome, Prepared, load_engine
 from whisper_serve.errors import TranscriptionError
 from whisper_serve.fallback import Infer
-from whisper_serve.machine import this_machine
+from whisper_serve.host.hardware import this_machine
 from whisper_serve.replica import engine_settings
 from whisper_serve.transcriber import Transcriber
-from whisper_serve.types import WINDOW_S, Heard, Options, Window
+from whisper_serve.types import WINDOW_S, Options, Window, WindowResult
 
 AT_ONCE = 8  # recordings, so that short ones too fill a batch
 
@@ -40,7 +41,7 @@ def over(engine: Engine, batch_s: float) -> Infer:
         engine.prepare, engine.transcribe, engine.workers, batch_s, engine.largest_batch
     )
 
-    async def infer(window: Window) -> Heard:
+    async def infer(window: Window) -> WindowResult:
         outcome = await batcher(window, window.seconds)
         if isinstance(outcome, TranscriptionError):
             raise outcome

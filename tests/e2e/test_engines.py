@@ -15,13 +15,13 @@ from whisper.tokenizer import get_tokenizer
 
 from loadtest import speech
 from loadtest.quality.rates import wer
-from whisper_serve.audio import decode
+from whisper_serve.audio.decode import decode
 from whisper_serve.engines import Engine, EngineSettings, load_engine, transcribe
 from whisper_serve.engines.ctranslate2 import Encoded
 from whisper_serve.engines.decoding import Stretch
 from whisper_serve.errors import BadRequest, ConfigError, WeightsError
-from whisper_serve.types import SAMPLE_RATE, Heard, Options, Segment, Window, Word
-from whisper_serve.weights import fetch
+from whisper_serve.types import SAMPLE_RATE, Options, Segment, Window, WindowResult, Word
+from whisper_serve.weights.download import fetch
 
 MODELS = speech.ROOT / "models"
 REFERENCE = "openai_whisper"
@@ -45,7 +45,7 @@ def clips() -> list[Window]:
 
 
 @pytest.fixture(scope="module")
-def outcomes(engines: dict[str, Engine], clips: list[Window]) -> dict[str, list[Heard]]:
+def outcomes(engines: dict[str, Engine], clips: list[Window]) -> dict[str, list[WindowResult]]:
     """What each engine makes of the clips, told no language."""
     return {name: hear(engine, *clips) for name, engine in engines.items()}
 
@@ -54,45 +54,47 @@ def window(path: Path, options: Options = ASKED) -> Window:
     return Window(decode(path.read_bytes(), max_seconds=30).samples, 0.0, options)
 
 
-def hear(engine: Engine, *windows: Window) -> list[Heard]:
+def hear(engine: Engine, *windows: Window) -> list[WindowResult]:
     outcomes = transcribe(engine, windows)
     assert len(outcomes) == len(windows)
-    return [outcome for outcome in outcomes if isinstance(outcome, Heard) or pytest.fail(repr(outcome))]
+    return [
+        outcome for outcome in outcomes if isinstance(outcome, WindowResult) or pytest.fail(repr(outcome))
+    ]
 
 
-def text(heard: Heard) -> str:
+def text(heard: WindowResult) -> str:
     return "".join(segment.text for segment in heard.segments)
 
 
-def words(heard: Heard) -> list[Word]:
+def words(heard: WindowResult) -> list[Word]:
     return [word for segment in heard.segments for word in segment.words]
 
 
-def segments(outcomes: dict[str, list[Heard]]) -> list[Segment]:
+def segments(outcomes: dict[str, list[WindowResult]]) -> list[Segment]:
     """Every segment of every engine."""
     return [segment for heard in outcomes.values() for h in heard for segment in h.segments]
 
 
-def test_all_engines_hear_the_words(outcomes: dict[str, list[Heard]]) -> None:
+def test_all_engines_hear_the_words(outcomes: dict[str, list[WindowResult]]) -> None:
     spoken = [clip.text for clip in speech.clips()]
     for heard in outcomes.values():
         assert wer(spoken, [text(h) for h in heard]) <= 0.25  # tiny.en; 63 words, odd names among them
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_the_words_are_those_of_openai_whisper(outcomes: dict[str, list[Heard]], name: str) -> None:
+def test_the_words_are_those_of_openai_whisper(outcomes: dict[str, list[WindowResult]], name: str) -> None:
     ours, theirs = ([text(h) for h in outcomes[engine]] for engine in (name, REFERENCE))
     assert wer(theirs, ours) <= 0.05
 
 
-def test_all_engines_know_the_language(outcomes: dict[str, list[Heard]]) -> None:
+def test_all_engines_know_the_language(outcomes: dict[str, list[WindowResult]]) -> None:
     for heard in zip(*outcomes.values(), strict=True):
         assert {h.language for h in heard} == {"en"}
         assert all(0.5 < h.language_probability <= 1 for h in heard)
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_the_figures_are_those_of_openai_whisper(outcomes: dict[str, list[Heard]], name: str) -> None:
+def test_the_figures_are_those_of_openai_whisper(outcomes: dict[str, list[WindowResult]], name: str) -> None:
     for ours, theirs in zip(outcomes[name], outcomes[REFERENCE], strict=True):
         a, b = ours.segments[0], theirs.segments[0]
         assert a.avg_logprob < 0
@@ -105,7 +107,7 @@ SAME_EDGES = {"openvino": 40, "ctranslate2": 20}  # of the words of clips that a
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_words_have_the_times_of_openai_whisper(outcomes: dict[str, list[Heard]], name: str) -> None:
+def test_words_have_the_times_of_openai_whisper(outcomes: dict[str, list[WindowResult]], name: str) -> None:
     off = [
         abs(a - b)
         for ours, theirs in zip(outcomes[name], outcomes[REFERENCE], strict=True)
@@ -117,7 +119,9 @@ def test_words_have_the_times_of_openai_whisper(outcomes: dict[str, list[Heard]]
     assert np.median(off) <= 0.04
 
 
-def test_words_make_up_their_segment_and_lie_inside_it_in_order(outcomes: dict[str, list[Heard]]) -> None:
+def test_words_make_up_their_segment_and_lie_inside_it_in_order(
+    outcomes: dict[str, list[WindowResult]],
+) -> None:
     for segment in segments(outcomes):
         assert "".join(word.text for word in segment.words) == segment.text
         times = [t for w in segment.words for t in (w.start, w.end)]
@@ -127,7 +131,7 @@ def test_words_make_up_their_segment_and_lie_inside_it_in_order(outcomes: dict[s
 
 
 def test_segments_are_in_order_inside_their_window(
-    outcomes: dict[str, list[Heard]], clips: list[Window]
+    outcomes: dict[str, list[WindowResult]], clips: list[Window]
 ) -> None:
     for name in ALL:
         for clip, heard in zip(clips, outcomes[name], strict=True):
@@ -136,7 +140,7 @@ def test_segments_are_in_order_inside_their_window(
             assert all(a.end <= b.start for a, b in pairwise(heard.segments))
 
 
-def test_token_logprobs_spell_the_text(outcomes: dict[str, list[Heard]]) -> None:
+def test_token_logprobs_spell_the_text(outcomes: dict[str, list[WindowResult]]) -> None:
     for segment in segments(outcomes):
         assert b"".join(bytes(t.bytes) for t in segment.logprobs).decode() == segment.text
         assert all(t.logprob <= 0 for t in segment.logprobs)
@@ -160,15 +164,15 @@ def test_windows_of_one_batch_may_ask_for_different_things(
         ],
     )
     for outcome in (plain, prompted, warm):
-        assert isinstance(outcome, Heard)
+        assert isinstance(outcome, WindowResult)
         assert wer([speech.clips()[0].text], [text(outcome)]) <= 0.15
         assert outcome.segments[0].words == ()
         assert outcome.segments[0].logprobs == ()
-    assert isinstance(warm, Heard)
+    assert isinstance(warm, WindowResult)
     assert warm.segments[0].temperature == 0.2
     assert isinstance(foreign, BadRequest)
     assert isinstance(noise, BadRequest)
-    assert isinstance(german, Heard)
+    assert isinstance(german, WindowResult)
     assert german.language == "de"
 
 
@@ -192,7 +196,7 @@ def test_an_english_only_checkpoint_hears_english_and_refuses_the_rest(
 ) -> None:
     engine = load(name, "tiny.en")
     english, german = transcribe(engine, [clips[0], replace(clips[0], options=Options(language="de"))])
-    assert isinstance(english, Heard)
+    assert isinstance(english, WindowResult)
     assert english.language == "en"
     assert wer([speech.clips()[0].text], [text(english)]) <= 0.1
     assert words(english)

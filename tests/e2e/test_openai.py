@@ -16,7 +16,7 @@ from loadtest.quality.rates import wer
 from tests.clients import results
 from tests.openai_schema import check
 from tests.service import Running
-from whisper_serve.audio import decode
+from whisper_serve.audio.decode import decode
 
 NEWEST = "openai-python 3.51.0"
 JFK = speech.CLIPS["jfk.flac"][2]

@@ -8,8 +8,8 @@ import pytest
 import whisper
 
 from whisper_serve.errors import WeightsError
-from whisper_serve.weight_sources import ALIASES, NAMES, Item, Source, Web, Wheels, sources
-from whisper_serve.weights import fetch_first
+from whisper_serve.weights.catalog import ALIASES, NAMES, Item, Source, Web, Wheels, sources
+from whisper_serve.weights.download import fetch_first
 
 DATA = bytes(range(256)) * 8192  # 2 MiB
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -61,5 +61,5 @@ def test_the_known_models_are_those_of_openai_whisper() -> None:
 
 
 def test_naming_the_models_does_not_load_torch() -> None:
-    script = "import sys, whisper_serve.weights; sys.exit('torch' in sys.modules)"
+    script = "import sys, whisper_serve.weights.download; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from whisper_serve.audio import decode
+from whisper_serve.audio.decode import decode
 from whisper_serve.errors import BadAudio, TooLarge
 
 LONGEST_S = 10  # of one decode

@@ -219,7 +219,7 @@ def test_when_main_py_is_killed_nothing_stays_and_the_next_start_serves(tmp_path
 def test_where_the_watchdog_is_killed_too_the_next_start_says_what_it_found() -> None:
     with started(FAKE) as running:
         running.wait_until_ready()
-        (watchdog,) = [p for p in running.processes() if "whisper_serve.watchdog" in p.cmdline()]
+        (watchdog,) = [p for p in running.processes() if "whisper_serve.host.watchdog" in p.cmdline()]
         watchdog.kill()
         running.process.kill()
         with started(FAKE) as again:

@@ -10,7 +10,7 @@ import srt
 import webvtt
 
 from tests.conftest import fake_config, fake_infer, served, wav
-from whisper_serve.types import SAMPLE_RATE, Heard, Window
+from whisper_serve.types import SAMPLE_RATE, Window, WindowResult
 
 pytestmark = pytest.mark.anyio
 
@@ -79,9 +79,9 @@ async def test_headerless_sound_is_bounded_too() -> None:
 
 
 async def test_the_language_is_told_with_its_probability() -> None:
-    async def german(window: Window) -> Heard:
+    async def german(window: Window) -> WindowResult:
         assert len(window.samples) == 2 * SAMPLE_RATE
-        return Heard((), "de", 0.98765)
+        return WindowResult((), "de", 0.98765)
 
     async with served(fake_config(), german) as client:
         answer = await post(client, "encode=false", pcm(2), "/detect-language")

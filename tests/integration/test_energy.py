@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from whisper_serve.audio.vad import energy, score
 from whisper_serve.types import SAMPLE_RATE, Samples
-from whisper_serve.vad import energy, score
 
 
 def tone(level: float) -> Samples:

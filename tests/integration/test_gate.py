@@ -17,7 +17,7 @@ from whisper_serve.api.deps import Service
 from whisper_serve.config.load import Config
 from whisper_serve.fallback import Infer
 from whisper_serve.transcriber import Transcriber
-from whisper_serve.types import Heard, Window
+from whisper_serve.types import Window, WindowResult
 
 pytestmark = pytest.mark.anyio
 
@@ -151,7 +151,7 @@ async def test_a_key_may_have_only_so_much_heard_in_a_day() -> None:
 async def test_a_full_queue_is_429_with_whole_seconds_to_wait_in_the_dialect_s_shape(path: str) -> None:
     started, go_on = asyncio.Event(), asyncio.Event()
 
-    async def infer(window: Window) -> Heard:
+    async def infer(window: Window) -> WindowResult:
         started.set()
         await go_on.wait()
         return await fake_infer(window)
@@ -175,7 +175,7 @@ async def test_a_full_queue_is_429_with_whole_seconds_to_wait_in_the_dialect_s_s
 async def test_uploads_together_are_bounded() -> None:
     started, go_on = asyncio.Event(), asyncio.Event()
 
-    async def infer(window: Window) -> Heard:
+    async def infer(window: Window) -> WindowResult:
         started.set()
         await go_on.wait()
         return await fake_infer(window)
@@ -194,7 +194,7 @@ async def test_uploads_together_are_bounded() -> None:
 async def test_a_request_whose_time_is_up_is_504_and_not_to_be_tried_again(path: str) -> None:
     cancelled = asyncio.Event()
 
-    async def infer(window: Window) -> Heard:
+    async def infer(window: Window) -> WindowResult:
         try:
             await asyncio.Event().wait()
         finally:
@@ -210,7 +210,7 @@ async def test_a_request_whose_time_is_up_is_504_and_not_to_be_tried_again(path:
 
 
 async def test_a_longer_recording_has_more_time() -> None:
-    async def infer(window: Window) -> Heard:
+    async def infer(window: Window) -> WindowResult:
         await asyncio.sleep(0.3)
         return await fake_infer(window)
 

@@ -15,9 +15,9 @@ from tests.conftest import fake_config, fake_infer, served, wav
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
 from whisper_serve.config.load import Config
-from whisper_serve.logger import ACCESS, set_up_logging
-from whisper_serve.metrics import SERIES, record_with
-from whisper_serve.scrape import CONTENT_TYPE
+from whisper_serve.telemetry.logs import ACCESS, set_up_logging
+from whisper_serve.telemetry.metrics import SERIES, record_with
+from whisper_serve.telemetry.prometheus import CONTENT_TYPE
 from whisper_serve.telemetry.settings import Logging
 from whisper_serve.transcriber import Transcriber
 

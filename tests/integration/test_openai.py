@@ -19,8 +19,8 @@ from whisper_serve.errors import (
     TranscriptionError,
     Unavailable,
 )
-from whisper_serve.formats import FORMATS
-from whisper_serve.types import Heard, Segment, TokenLogprob, VadOptions, Window
+from whisper_serve.text.formats import FORMATS
+from whisper_serve.types import Segment, TokenLogprob, VadOptions, Window, WindowResult
 
 pytestmark = pytest.mark.anyio
 
@@ -251,7 +251,7 @@ async def test_a_wrong_path_or_method_is_answered_in_openai_s_shape(
 async def test_every_failure_has_its_status_and_says_whether_to_try_again(
     error: Exception, status: int, headers: dict[str, str]
 ) -> None:
-    async def failing(window: Window) -> Heard:
+    async def failing(window: Window) -> WindowResult:
         raise error
 
     async with served(fake_config(), failing) as client:
@@ -272,7 +272,7 @@ class Asked:
     def __init__(self) -> None:
         self.windows: list[Window] = []
 
-    async def __call__(self, window: Window) -> Heard:
+    async def __call__(self, window: Window) -> WindowResult:
         self.windows.append(window)
         return await fake_infer(window)
 
@@ -335,10 +335,10 @@ async def test_chunking_strategy_sets_how_speech_is_told(
         assert (await post(client, **dict[str, Any](fields))).status_code == 200
 
 
-async def with_logprobs(window: Window) -> Heard:
+async def with_logprobs(window: Window) -> WindowResult:
     assert window.options.logprobs
     tokens = (TokenLogprob(" Hi", -0.5, (32, 72, 105)), TokenLogprob("\ufffd", -0.25, (227,)))
-    return Heard((Segment(0, 1, " Hi", tokens=(1, 2), logprobs=tokens),), "en")
+    return WindowResult((Segment(0, 1, " Hi", tokens=(1, 2), logprobs=tokens),), "en")
 
 
 async def test_logprobs_come_when_included() -> None:

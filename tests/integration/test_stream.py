@@ -13,7 +13,7 @@ from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
 from whisper_serve.errors import ModelFailed
 from whisper_serve.transcriber import Transcriber
-from whisper_serve.types import Heard, Segment, Window
+from whisper_serve.types import Segment, Window, WindowResult
 
 pytestmark = pytest.mark.anyio
 
@@ -51,8 +51,8 @@ async def test_openai_s_deltas_joined_are_the_text(client: httpx.AsyncClient) ->
 async def test_deltas_carry_blanks_so_that_they_join(client: httpx.AsyncClient) -> None:
     texts = iter([" \n", "  One ", "", " two. ", " "])
 
-    async def infer(window: Window) -> Heard:
-        return Heard((Segment(0, 1, next(texts, "")),), "en")
+    async def infer(window: Window) -> WindowResult:
+        return WindowResult((Segment(0, 1, next(texts, "")),), "en")
 
     async with served(fake_config(), infer) as client:
         *deltas, done = events(await post(client, OPENAI, wav(140), use_parallel="false"))
@@ -87,7 +87,7 @@ async def test_an_error_before_the_first_event_is_a_plain_answer(
 
 
 async def test_an_error_after_the_first_event_is_one_last_frame() -> None:
-    async def infer(window: Window) -> Heard:
+    async def infer(window: Window) -> WindowResult:
         if window.start > 0:
             raise ModelFailed("broke")
         return await fake_infer(window)
@@ -103,7 +103,7 @@ async def test_an_error_after_the_first_event_is_one_last_frame() -> None:
 
 
 async def test_an_unforeseen_error_is_a_frame_without_its_words() -> None:
-    async def infer(window: Window) -> Heard:
+    async def infer(window: Window) -> WindowResult:
         if window.start > 0:
             raise KeyError("secret")
         return await fake_infer(window)
@@ -118,7 +118,7 @@ async def test_an_unforeseen_error_is_a_frame_without_its_words() -> None:
 async def test_when_the_caller_leaves_its_windows_are_cancelled(path: str) -> None:
     started, cancelled, first = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
-    async def infer(window: Window) -> Heard:
+    async def infer(window: Window) -> WindowResult:
         if window.start == 0:
             return await fake_infer(window)
         started.set()
@@ -165,7 +165,7 @@ async def test_when_the_caller_leaves_its_windows_are_cancelled(path: str) -> No
 
 
 async def test_allow_partial_answers_what_could_be_heard_and_names_the_holes() -> None:
-    async def infer(window: Window) -> Heard:
+    async def infer(window: Window) -> WindowResult:
         if window.start > 40:
             raise ModelFailed("broke")
         return await fake_infer(window)
@@ -178,7 +178,7 @@ async def test_allow_partial_answers_what_could_be_heard_and_names_the_holes() -
     body = answer.json()
     assert (answer.status_code, refused.status_code) == (200, 500)
     assert 0 < body["success_rate"] < 1
-    assert body["holes"][-1]["end"] == 70.0
-    assert body["holes"][-1]["error"] == "broke"
+    assert body["gaps"][-1]["end"] == 70.0
+    assert body["gaps"][-1]["error"] == "broke"
     assert body["dropped"] == []
     assert body["text"].startswith("2")

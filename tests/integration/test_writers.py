@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from whisper.utils import WriteSRT, WriteTSV, WriteTXT
 
-from whisper_serve.captions import Layout
-from whisper_serve.formats import FORMATS, Look
+from whisper_serve.text.formats import FORMATS, RenderOptions
+from whisper_serve.text.subtitles import Layout
 from whisper_serve.types import Segment, Transcript, Word
 
 LAYOUTS = [
@@ -60,7 +60,7 @@ def test_srt_breaks_its_lines_as_openai_whisper_does(layout: Layout) -> None:
     for seed in range(60):
         theirs = io.StringIO()
         WriteSRT(".").write_result(as_whisper(transcript(seed)), theirs, options)
-        ours = FORMATS["srt"].render(transcript(seed), Look(layout=layout))
+        ours = FORMATS["srt"].render(transcript(seed), RenderOptions(layout=layout))
         assert (ours + "\n").strip() == theirs.getvalue().strip(), seed
 
 
@@ -69,4 +69,4 @@ def test_tsv_and_txt_are_openai_whisper_s(name: str, writer: type[Any]) -> None:
     for seed in range(60):
         theirs = io.StringIO()
         writer(".").write_result(as_whisper(transcript(seed)), theirs)
-        assert FORMATS[name].render(transcript(seed), Look()) == theirs.getvalue(), seed
+        assert FORMATS[name].render(transcript(seed), RenderOptions()) == theirs.getvalue(), seed

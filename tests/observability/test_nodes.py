@@ -13,8 +13,8 @@ from ray.util.metrics import Counter
 
 from tests.service import wait_until
 from whisper_serve.meters import exporters
-from whisper_serve.metrics import HEARD_AUDIO, NODE_UP
-from whisper_serve.scrape import scrape
+from whisper_serve.telemetry.metrics import HEARD_AUDIO, NODE_UP
+from whisper_serve.telemetry.prometheus import scrape
 
 
 @pytest.fixture

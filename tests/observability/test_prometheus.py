@@ -13,7 +13,7 @@ import yaml
 
 from tests.conftest import wav
 from tests.service import ROOT, Running, free_port, started, wait_until
-from whisper_serve.metrics import SERIES, Series
+from whisper_serve.telemetry.metrics import SERIES, Series
 
 DEPLOY = ROOT / "deploy"
 DASHBOARD = DEPLOY / "grafana" / "dashboard.json"

@@ -15,8 +15,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from loadtest.speech import SHARED
-from whisper_serve.audio import CHANNELS, RATES, decode, from_pcm
-from whisper_serve.containers import CONTAINERS
+from whisper_serve.audio.containers import CONTAINERS
+from whisper_serve.audio.decode import CHANNELS, RATES, decode, from_pcm
 from whisper_serve.errors import BadAudio, TooLarge
 from whisper_serve.types import SAMPLE_RATE, Samples
 

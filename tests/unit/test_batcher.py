@@ -46,7 +46,7 @@ class Slow(Hearer):
 def served(
     hearer: Hearer, story: Callable[[Batcher[float, float, str]], Awaitable[None]], **bounds: float
 ) -> list[list[float]]:
-    settings = {"workers": 1, "batch_s": 60.0, "batch_items": 4, **bounds}
+    settings = {"workers": 1, "batch_audio_s": 60.0, "batch_items": 4, **bounds}
 
     async def tell() -> None:
         await story(Batcher(hearer.prepare, hearer, **settings))  # type: ignore[arg-type]
@@ -208,4 +208,4 @@ def test_a_batch_is_the_oldest_and_those_like_it(lengths: Sequence[float], chose
     loop = asyncio.new_event_loop()
     queue = [Waiting(seconds, seconds, loop.create_future()) for seconds in lengths]
     loop.close()
-    assert [w.item for w in choose(queue, batch_s=60.0, batch_items=4)] == chosen
+    assert [w.item for w in choose(queue, batch_audio_s=60.0, batch_items=4)] == chosen

@@ -1,6 +1,6 @@
 import pytest
 
-from whisper_serve.captions import AS_SEGMENTS, Caption, Layout, captions
+from whisper_serve.text.subtitles import AS_SEGMENTS, Caption, Layout, captions
 from whisper_serve.types import Segment, Word
 
 

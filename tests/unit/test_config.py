@@ -8,7 +8,7 @@ import pytest
 from whisper_serve.config.load import Config, load_config
 from whisper_serve.config.resolve import resolve
 from whisper_serve.errors import ConfigError
-from whisper_serve.machine import Machine
+from whisper_serve.host.hardware import Machine
 
 LAPTOP = Machine(cpus=2, gpus=0)
 SEED = Path(__file__).parent / "seed_config.json"

@@ -13,7 +13,7 @@ from whisper_serve.engines.segments import Answer, Cut, Decoded, as_segments, cu
 from whisper_serve.engines.vocabulary import LONGEST_ANSWER, Vocabulary
 from whisper_serve.engines.words import Timing, fit, settle
 from whisper_serve.errors import BadAudio, BadRequest, ModelFailed
-from whisper_serve.types import SAMPLE_RATE, Heard, Options, Segment, Window
+from whisper_serve.types import SAMPLE_RATE, Options, Segment, Window, WindowResult
 
 BASE = Vocabulary(multilingual=True, languages=99)
 TINY_EN = Vocabulary(multilingual=False, languages=99)
@@ -72,7 +72,7 @@ class Listener:
 
 
 def heard(outcome: object) -> tuple[Segment, ...]:
-    assert isinstance(outcome, Heard)
+    assert isinstance(outcome, WindowResult)
     return outcome.segments
 
 

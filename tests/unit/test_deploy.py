@@ -10,7 +10,7 @@ from tests.service import ROOT
 from whisper_serve.config.load import Config, load_config
 from whisper_serve.config.resolve import resolve
 from whisper_serve.errors import ConfigError
-from whisper_serve.machine import Machine
+from whisper_serve.host.hardware import Machine
 
 HEAD_ALONE = Machine(cpus=4, gpus=0)
 RACK = Machine(cpus=16, gpus=8)

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from whisper_serve.filters import FILTERS, FilterSettings, clean
+from whisper_serve.text.filters import FILTERS, FilterSettings, clean
 from whisper_serve.types import Segment
 
 # As the base model heard them: a clear clip, and a room without anybody in it.

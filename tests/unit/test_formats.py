@@ -4,8 +4,8 @@ import pytest
 import srt
 import webvtt
 
-from whisper_serve.captions import Layout
-from whisper_serve.formats import FORMATS, Look, clock, milliseconds
+from whisper_serve.text.formats import FORMATS, RenderOptions, format_timestamp, milliseconds
+from whisper_serve.text.subtitles import Layout
 from whisper_serve.types import Segment, TokenLogprob, Transcript, Word
 
 SILENCE = Transcript((), 3.0)
@@ -30,8 +30,8 @@ SPEECH = Transcript(
 )
 
 
-def render(name: str, transcript: Transcript = SPEECH, look: Look = Look()) -> str:  # noqa: B008
-    return FORMATS[name].render(transcript, look)
+def render(name: str, transcript: Transcript = SPEECH, options: RenderOptions = RenderOptions()) -> str:  # noqa: B008
+    return FORMATS[name].render(transcript, options)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def render(name: str, transcript: Transcript = SPEECH, look: Look = Look()) -> s
     ],
 )
 def test_the_clock_rounds_and_never_floors(seconds: float, shown: str) -> None:
-    assert clock(milliseconds(seconds), ",") == shown
+    assert format_timestamp(milliseconds(seconds), ",") == shown
 
 
 def test_a_foreign_parser_reads_the_srt() -> None:
@@ -65,7 +65,7 @@ def test_a_foreign_parser_reads_the_vtt() -> None:
 
 
 def test_every_format_gives_the_same_rounded_times() -> None:
-    verbose = json.loads(render("verbose_json", look=Look(words=True)))
+    verbose = json.loads(render("verbose_json", options=RenderOptions(words=True)))
     assert verbose["segments"][0]["end"] == verbose["words"][1]["end"] == 2.3
     assert json.loads(render("whisper_json"))["segments"][1]["start"] == 3661.001
     assert render("tsv").splitlines()[1:] == [
@@ -109,10 +109,10 @@ def test_verbose_json_has_the_real_figures() -> None:
 def test_verbose_json_has_what_was_asked_for_and_no_more() -> None:
     fields = {"task", "language", "duration", "text", "usage"}
     assert set(json.loads(render("verbose_json"))) == fields | {"segments"}
-    assert set(json.loads(render("verbose_json", look=Look(segments=False, words=True)))) == fields | {
-        "words"
-    }
-    both = json.loads(render("verbose_json", look=Look(words=True)))
+    assert set(
+        json.loads(render("verbose_json", options=RenderOptions(segments=False, words=True)))
+    ) == fields | {"words"}
+    both = json.loads(render("verbose_json", options=RenderOptions(words=True)))
     assert set(both) == fields | {"segments", "words"}
     assert both["words"][0] == {"word": "Ask", "start": 0.0, "end": 1.0}
 
@@ -122,7 +122,7 @@ def test_json_shows_logprobs_when_asked() -> None:
         "text": SPEECH.text,
         "usage": {"type": "duration", "seconds": 3663.0},
     }
-    logprobs = json.loads(render("json", look=Look(logprobs=True)))["logprobs"]
+    logprobs = json.loads(render("json", options=RenderOptions(logprobs=True)))["logprobs"]
     assert logprobs == [{"token": " Ask", "logprob": -0.1, "bytes": [32, 65, 115, 107]}]
 
 
@@ -132,7 +132,7 @@ def test_a_translation_is_english() -> None:
 
 
 def test_whisper_json_keeps_words_in_their_segments() -> None:
-    body = json.loads(render("whisper_json", look=Look(words=True)))
+    body = json.loads(render("whisper_json", options=RenderOptions(words=True)))
     assert body["language"] == "en"
     assert body["segments"][0]["words"][1] == {"word": "not.", "start": 1.0, "end": 2.3, "probability": 0.8}
     assert "words" not in json.loads(render("whisper_json"))["segments"][0]
@@ -140,8 +140,8 @@ def test_whisper_json_keeps_words_in_their_segments() -> None:
 
 @pytest.mark.parametrize("name", ["srt", "vtt"])
 def test_a_layout_reaches_the_subtitles(name: str) -> None:
-    look = Look(layout=Layout(max_words_per_line=1))
-    shown = render(name, SPEECH, look)
+    options = RenderOptions(layout=Layout(max_words_per_line=1))
+    shown = render(name, SPEECH, options)
     assert shown.count(" --> ") == 3
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from whisper_serve.languages import LANGUAGES, language_code
+from whisper_serve.text.languages import LANGUAGES, language_code
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from whisper_serve.logger import ACCESS, NAME, request, set_up_logging
+from whisper_serve.telemetry.logs import ACCESS, NAME, request, set_up_logging
 from whisper_serve.telemetry.settings import Logging
 
 

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="ne
 
 def cpus_of(place: int, cpus: int) -> set[int]:
     """What a process that is kept to its place may run on."""
-    code = f"from whisper_serve.machine import keep_to; keep_to({place}, {cpus}); import os; print(*os.sched_getaffinity(0))"
+    code = f"from whisper_serve.host.hardware import pin_to_cpus; pin_to_cpus({place}, {cpus}); import os; print(*os.sched_getaffinity(0))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     return {int(cpu) for cpu in said.split()}
 

@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from whisper_serve import metrics
-from whisper_serve.metrics import SERIES, record, record_with
-from whisper_serve.scrape import merged, scrape
+from whisper_serve.telemetry import metrics
+from whisper_serve.telemetry.metrics import SERIES, record, record_with
+from whisper_serve.telemetry.prometheus import merged, scrape
 
 NODE = """\
 # HELP ray_whisper_serve_requests_total requests answered

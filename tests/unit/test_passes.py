@@ -9,10 +9,10 @@ import pytest
 
 from whisper_serve.engines import EngineSettings, Outcome
 from whisper_serve.engines.fake import FakeEngine
-from whisper_serve.errors import Deadly, ModelFailed, TimedOut
+from whisper_serve.errors import ModelFailed, PoisonWindow, TimedOut
 from whisper_serve.journal import Journal, name_of
 from whisper_serve.passes import Asked, Passes
-from whisper_serve.types import SAMPLE_RATE, Heard, Options, Window
+from whisper_serve.types import SAMPLE_RATE, Options, Window, WindowResult
 
 
 def asked(seconds: float, prompt: str = "", left_s: float = 60.0) -> Asked:
@@ -35,18 +35,18 @@ def die_over(folder: Path, one: Asked, times: int) -> None:
 
 
 def text(outcome: Outcome) -> str:
-    assert isinstance(outcome, Heard), outcome
+    assert isinstance(outcome, WindowResult), outcome
     return outcome.segments[0].text
 
 
 def test_a_batch_is_heard_in_one_pass_and_each_bears_its_share_of_it(tmp_path: Path) -> None:
     short, long = hear(passes(tmp_path), asked(2), asked(6))
     assert text(short) == " 2.0 seconds at 0.0, batch of 2."
-    assert isinstance(short, Heard)
-    assert isinstance(long, Heard)
-    assert (short.batch_windows, short.batch_s) == (2, 8.0)
-    assert short.pass_s == long.pass_s
-    assert short.inference_s == pytest.approx(short.pass_s / 4)
+    assert isinstance(short, WindowResult)
+    assert isinstance(long, WindowResult)
+    assert (short.batch_windows, short.batch_audio_s) == (2, 8.0)
+    assert short.batch_inference_s == long.batch_inference_s
+    assert short.inference_s == pytest.approx(short.batch_inference_s / 4)
     assert list(tmp_path.glob("*.*.*")) == []
 
 
@@ -72,7 +72,7 @@ def test_what_ended_two_processes_is_refused_and_kept_aside(tmp_path: Path) -> N
     die_over(tmp_path, deadly := asked(6), 2)
     fine, refused = hear(passes(tmp_path, dead_letters=letters), asked(2), deadly)
     assert text(fine).endswith("batch of 1.")
-    assert isinstance(refused, Deadly)
+    assert isinstance(refused, PoisonWindow)
     assert {file.suffix for file in letters.iterdir()} == {".wav", ".json"}
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from whisper_serve import silero
+from whisper_serve.audio import silero
+from whisper_serve.audio.silero import FRAME, Run, Scores, Silero, model_file, on_onnxruntime, on_openvino
 from whisper_serve.errors import StartError
-from whisper_serve.silero import FRAME, Run, Scores, Silero, model_file, on_onnxruntime, on_openvino
 from whisper_serve.types import Samples
 
 LOADERS = {"openvino": on_openvino, "onnxruntime": on_onnxruntime}

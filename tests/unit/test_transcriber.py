@@ -7,7 +7,7 @@ import pytest
 from tests.conftest import fake_config, fake_infer, wav
 from whisper_serve.errors import BadAudio, ModelFailed, TooLarge
 from whisper_serve.transcriber import Transcriber, collect
-from whisper_serve.types import Heard, Options, Segment, Window
+from whisper_serve.types import Options, Segment, Window, WindowResult
 
 pytestmark = pytest.mark.anyio
 
@@ -15,13 +15,13 @@ pytestmark = pytest.mark.anyio
 class Log:
     """An `infer` that keeps what it was asked, and how many windows were with it at once."""
 
-    def __init__(self, *answers: Heard) -> None:
+    def __init__(self, *answers: WindowResult) -> None:
         self.answers = list(answers)
         self.windows: list[Window] = []
         self.at_once = self.most_at_once = 0
         self.cancelled = 0
 
-    async def __call__(self, window: Window) -> Heard:
+    async def __call__(self, window: Window) -> WindowResult:
         self.windows.append(window)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -36,8 +36,8 @@ class Log:
             self.at_once -= 1
 
 
-def heard(text: str, **figures: Any) -> Heard:
-    return Heard((Segment(0.0, 1.0, text, **figures),), "en")
+def heard(text: str, **figures: Any) -> WindowResult:
+    return WindowResult((Segment(0.0, 1.0, text, **figures),), "en")
 
 
 async def test_a_long_recording_is_heard_in_windows_and_told_in_order() -> None:
@@ -129,7 +129,7 @@ async def test_a_temperature_that_was_asked_for_is_kept() -> None:
 
 async def test_streaming_and_waiting_say_and_drop_the_same() -> None:
     once = heard(" The very same long sentence, word for word, and once again.").segments[0]
-    same = [Heard((once, replace(once, start=1.0, end=2.0)), "en") for _ in range(8)]
+    same = [WindowResult((once, replace(once, start=1.0, end=2.0)), "en") for _ in range(8)]
     config = fake_config(quality={"filters": ["repetition"]})
     waited = await Transcriber(config, Log(*same)).transcribe(wav(100), Options(language="en"))
     streamed = Transcriber(config, Log(*same))
@@ -148,14 +148,14 @@ async def test_a_window_that_fails_names_its_seconds() -> None:
 
 
 async def test_a_partial_answer_names_its_holes() -> None:
-    async def infer(window: Window) -> Heard:
+    async def infer(window: Window) -> WindowResult:
         return await fake_infer(
             window if window.start == 0 else replace(window, options=Options(prompt="explode"))
         )
 
     options = Options(language="en", allow_partial=True)
     transcript = await Transcriber(fake_config(), infer).transcribe(wav(50), options)
-    assert [hole.error for hole in transcript.holes] == ["asked to explode"]
+    assert [gap.error for gap in transcript.gaps] == ["asked to explode"]
     assert transcript.success_rate == 0.5
     assert transcript.text.endswith("at 0.0, batch of 1.")
 

@@ -8,18 +8,9 @@ import pytest
 import soundfile
 
 from loadtest.speech import shared
-from whisper_serve.silero import FRAME, Scores
+from whisper_serve.audio.silero import FRAME, Scores
+from whisper_serve.audio.vad import METHODS, Span, SpeechSegmenter, cut, everything, score, speech, windows
 from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Audio, Samples, VadOptions
-from whisper_serve.vad import (
-    METHODS,
-    Span,
-    Turns,
-    cut,
-    everything,
-    score,
-    speech,
-    windows,
-)
 
 SILERO = VadOptions(threshold=0.5, min_speech_s=0.1, min_silence_s=0.5, padding_s=0.2)
 OFF = VadOptions(method="off")
@@ -162,8 +153,8 @@ def test_a_sound_shorter_than_the_shortest_speech_is_not_speech() -> None:
 
 
 def test_live_audio_hears_of_speech_as_soon_as_its_pause_has_lasted() -> None:
-    turns = Turns(SILERO)
-    told = [(turns.hear(probability), turns.speaking) for probability in scored((1, 0.9), (0.6, 0.0))]
+    segmenter = SpeechSegmenter(SILERO)
+    told = [(segmenter.feed(probability), segmenter.speaking) for probability in scored((1, 0.9), (0.6, 0.0))]
     ends = [at for at, (span, _) in enumerate(told) if span]
     assert [told[at][0] for at in ends] == [Span(0, 31 * FRAME)]
     assert round(ends[0] * FRAME_S, 1) == 1.5

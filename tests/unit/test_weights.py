@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from whisper_serve.errors import WeightsError
-from whisper_serve.weight_sources import OFFICIAL, Item, Source, Web, sources
-from whisper_serve.weights import Report, fetch, fetch_first
+from whisper_serve.weights.catalog import OFFICIAL, Item, Source, Web, sources
+from whisper_serve.weights.download import Report, fetch, fetch_first
 
 DATA = bytes(range(256)) * 8192  # 2 MiB
 SHA256 = hashlib.sha256(DATA).hexdigest()

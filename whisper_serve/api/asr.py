@@ -11,8 +11,8 @@ from whisper_serve.api.forms import LANGUAGE, PROMPT, TASK, Blank, FileField, La
 from whisper_serve.api.openai_shapes import WhisperTranscription
 from whisper_serve.api.rendering import content, rendered
 from whisper_serve.api.transcribe import REFUSALS
-from whisper_serve.formats import UNTOLD, Look
-from whisper_serve.languages import LANGUAGES
+from whisper_serve.text.formats import DEFAULT_LANGUAGE, RenderOptions
+from whisper_serve.text.languages import LANGUAGES
 from whisper_serve.types import Options, Task
 
 router = APIRouter(tags=["whisper-asr-webservice"])
@@ -64,7 +64,7 @@ async def asr(
         headerless=not encode,
     )
     transcript = await service.transcriber.transcribe(await audio_file.read(), options, caller)
-    response = rendered(request, transcript, OUTPUTS[output], Look(words=word_timestamps))
+    response = rendered(request, transcript, OUTPUTS[output], RenderOptions(words=word_timestamps))
     response.headers["asr-engine"] = service.config.model.engine
     name = quote(audio_file.filename or "audio_file")
     response.headers["content-disposition"] = f'attachment; filename="{name}.{output}"'
@@ -80,5 +80,5 @@ async def detect_language(
 ) -> Detected:
     """The language of the first speech in a recording."""
     heard = await service.transcriber.detect(await audio_file.read(), Options(headerless=not encode), caller)
-    code, confidence = (heard.language, heard.language_probability) if heard else (UNTOLD, 0.0)
+    code, confidence = (heard.language, heard.language_probability) if heard else (DEFAULT_LANGUAGE, 0.0)
     return Detected(detected_language=LANGUAGES[code], language_code=code, confidence=round(confidence, 4))

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from whisper_serve.errors import Overloaded, TranscriptionError
-from whisper_serve.logger import NAME
+from whisper_serve.telemetry.logs import NAME
 
 STATUS = {
     "invalid": 400,

@@ -7,7 +7,7 @@ from fastapi import File, Form, UploadFile
 from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BeforeValidator
 
-from whisper_serve.languages import language_code
+from whisper_serve.text.languages import language_code
 from whisper_serve.types import Task, VadOptions
 
 

@@ -4,7 +4,7 @@ import time
 
 from fastapi import Request
 
-from whisper_serve.metrics import (
+from whisper_serve.telemetry.metrics import (
     AUDIO,
     DECODE_TIME,
     DROPPED,
@@ -25,7 +25,7 @@ def measured(request: Request, transcript: Transcript) -> dict[str, str]:
         "queue_ms": f"{took.queue_s * 1000:.1f}",
         "inference_ms": f"{took.inference_s * 1000:.1f}",
         "batch_windows": f"{took.batch_windows:g}",
-        "batch_seconds": f"{took.batch_s:.1f}",
+        "batch_seconds": f"{took.batch_audio_s:.1f}",
     }
     fields: dict[str, float | str] = {name: float(value) for name, value in figures.items()}
     fields["windows"] = transcript.windows

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 
 from whisper_serve.api import sse
 from whisper_serve.api.deps import CallerDep, ServiceDep
-from whisper_serve.api.openai_forms import Asked, Chunking, Details, look_of, options_of
+from whisper_serve.api.openai_forms import Asked, Chunking, Details, options_of, render_options
 from whisper_serve.api.openai_shapes import (
     REFUSALS,
     ModelEntry,
@@ -20,7 +20,7 @@ from whisper_serve.api.openai_shapes import (
 from whisper_serve.api.rendering import content, rendered
 from whisper_serve.config.load import Config
 from whisper_serve.errors import NotFound
-from whisper_serve.formats import logprobs_of, token_usage
+from whisper_serve.text.formats import logprobs_of, token_usage
 from whisper_serve.types import Transcript
 
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
@@ -45,13 +45,15 @@ async def transcriptions(
 ) -> Response:
     """Transcribe a recording: OpenAI's endpoint, for any of its clients."""
     check_model(service.config, asked.model)
-    look = look_of(asked, details)
-    options = options_of(asked, look, "transcribe", details, chunking.vad())
+    render = render_options(asked, details)
+    options = options_of(asked, render, "transcribe", details, chunking.vad())
     data = await asked.file.read()
     if details.stream:
-        return await sse.respond(request, events(sse.pieces(request, service, data, options), look.logprobs))
+        return await sse.respond(
+            request, events(sse.pieces(request, service, data, options), render.logprobs)
+        )
     transcript = await service.transcriber.transcribe(data, options, caller)
-    return rendered(request, transcript, asked.response_format, look)
+    return rendered(request, transcript, asked.response_format, render)
 
 
 @router.post("/audio/translations", response_class=Response, responses=REFUSALS | {200: ANSWER})
@@ -60,11 +62,11 @@ async def translations(
 ) -> Response:
     """Translate a recording's words into English."""
     check_model(service.config, asked.model)
-    look = look_of(asked)
+    render = render_options(asked)
     transcript = await service.transcriber.transcribe(
-        await asked.file.read(), options_of(asked, look, "translate"), caller
+        await asked.file.read(), options_of(asked, render, "translate"), caller
     )
-    return rendered(request, transcript, asked.response_format, look)
+    return rendered(request, transcript, asked.response_format, render)
 
 
 @router.get("/models")

@@ -1,4 +1,4 @@
-"""The form fields of OpenAI's audio API in, Options and a Look out."""
+"""The form fields of OpenAI's audio API in, Options and a RenderOptions out."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -17,8 +17,8 @@ from whisper_serve.api.forms import (
     mistake,
     one_of,
 )
-from whisper_serve.captions import AS_SEGMENTS, Layout
-from whisper_serve.formats import FORMATS, Look
+from whisper_serve.text.formats import FORMATS, RenderOptions
+from whisper_serve.text.subtitles import AS_SEGMENTS, Layout
 from whisper_serve.types import Options, Task, VadOptions
 
 Granularity = Literal["word", "segment"]
@@ -185,7 +185,7 @@ class Details:
 NO_DETAILS = Details()
 
 
-def look_of(asked: Asked, details: Details = NO_DETAILS) -> Look:
+def render_options(asked: Asked, details: Details = NO_DETAILS) -> RenderOptions:
     """What is to be shown. Raises RequestValidationError for words in a format that has no place for them."""
     granularities = {*details.granularities, *details.more_granularities} or {"segment"}
     words = "word" in granularities
@@ -194,11 +194,15 @@ def look_of(asked: Asked, details: Details = NO_DETAILS) -> Look:
         raise mistake("timestamp_granularities[]", f"word needs response_format {able}")
     included = {*details.include, *details.more_include}
     layout = Layout(asked.max_line_width, asked.max_line_count, asked.max_words_per_line)
-    return Look("segment" in granularities, words, "logprobs" in included, layout)
+    return RenderOptions("segment" in granularities, words, "logprobs" in included, layout)
 
 
 def options_of(
-    asked: Asked, look: Look, task: Task, details: Details = NO_DETAILS, vad: VadOptions | None = None
+    asked: Asked,
+    render: RenderOptions,
+    task: Task,
+    details: Details = NO_DETAILS,
+    vad: VadOptions | None = None,
 ) -> Options:
     names = (asked.hotwords, *details.keywords, *details.more_keywords)
     return Options(
@@ -207,8 +211,8 @@ def options_of(
         prompt=asked.prompt,
         hotwords=", ".join(name for name in names if name),
         temperature=asked.temperature,
-        word_timestamps=look.words or look.layout != AS_SEGMENTS,
-        logprobs=look.logprobs,
+        word_timestamps=render.words or render.layout != AS_SEGMENTS,
+        logprobs=render.logprobs,
         vad=vad,
         use_parallel=asked.use_parallel,
     )

@@ -6,10 +6,10 @@ from fastapi import APIRouter, HTTPException, Response
 from pydantic import BaseModel, Field
 
 from whisper_serve.api.deps import ServiceDep
-from whisper_serve.containers import ANY, CONTAINERS
-from whisper_serve.formats import FORMATS
-from whisper_serve.languages import LANGUAGES
-from whisper_serve.scrape import CONTENT_TYPE
+from whisper_serve.audio.containers import ANY, CONTAINERS
+from whisper_serve.telemetry.prometheus import CONTENT_TYPE
+from whisper_serve.text.formats import FORMATS
+from whisper_serve.text.languages import LANGUAGES
 from whisper_serve.types import Task
 
 router = APIRouter(tags=["operations"])

@@ -12,10 +12,10 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from whisper_serve import logger, tracing
-from whisper_serve.metrics import REFUSED, REQUEST_TIME, REQUESTS, record
+from whisper_serve.telemetry import logs, tracing
+from whisper_serve.telemetry.metrics import REFUSED, REQUEST_TIME, REQUESTS, record
 
-log = getLogger(logger.ACCESS)
+log = getLogger(logs.ACCESS)
 
 SAFE = {  # transcripts are no pages: never to be guessed at, framed, or told of
     "x-content-type-options": "nosniff",
@@ -55,7 +55,7 @@ class Passage:
                     headers["x-request-id"] = id
             await send(message)
 
-        with logger.request(id), tracing.span(scope["method"], SpanKind.SERVER, Headers(scope=scope)) as span:
+        with logs.request(id), tracing.span(scope["method"], SpanKind.SERVER, Headers(scope=scope)) as span:
             try:
                 await self.app(scope, receive, sending)
             finally:  # status 0: the caller left before an answer

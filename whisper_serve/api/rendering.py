@@ -5,16 +5,16 @@ from typing import Any
 from fastapi import Request, Response
 
 from whisper_serve.api.measures import measured
-from whisper_serve.formats import FORMATS, Look
+from whisper_serve.text.formats import FORMATS, RenderOptions
 from whisper_serve.types import Transcript
 
 TEXT: dict[str, Any] = {"schema": {"type": "string"}}
 
 
-def rendered(request: Request, transcript: Transcript, format: str, look: Look) -> Response:
+def rendered(request: Request, transcript: Transcript, format: str, render: RenderOptions) -> Response:
     row = FORMATS[format]
     return Response(
-        row.render(transcript, look), headers=measured(request, transcript), media_type=row.media_type
+        row.render(transcript, render), headers=measured(request, transcript), media_type=row.media_type
     )
 
 

@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from whisper_serve.api.deps import Service
 from whisper_serve.api.errors import as_body, as_problem
 from whisper_serve.api.measures import measured
-from whisper_serve.formats import dumped
+from whisper_serve.text.formats import dumped
 from whisper_serve.transcriber import Step, collect
 from whisper_serve.types import Options, Transcript
 

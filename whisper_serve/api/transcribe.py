@@ -23,8 +23,8 @@ from whisper_serve.api.forms import (
     vad_options,
 )
 from whisper_serve.api.measures import measured
-from whisper_serve.formats import rounded
-from whisper_serve.types import Dropped, Hole, Options, Segment, Transcript
+from whisper_serve.text.formats import rounded
+from whisper_serve.types import Dropped, Gap, Options, Segment, Transcript
 
 router = APIRouter(tags=["transcription"])
 
@@ -43,7 +43,7 @@ class SpokenSegment(BaseModel):
     words: list[SpokenWord]
 
 
-class Unheard(BaseModel):
+class Missing(BaseModel):
     start: float = Field(description="seconds from the start of the recording")
     end: float
     error: str = Field(description="why it could not be heard")
@@ -65,7 +65,7 @@ class Transcribed(BaseModel):
     error: str | None = Field(description="one sentence, where success is false")
     segments: list[SpokenSegment] = Field([], description="with word_timestamps only")
     success_rate: float = Field(1.0, description="share of the speech windows heard; with allow_partial only")
-    holes: list[Unheard] = Field([], description="with allow_partial only")
+    gaps: list[Missing] = Field([], description="with allow_partial only")
     dropped: list[LeftOut] = Field([], description="with allow_partial only")
 
 
@@ -162,7 +162,7 @@ def as_answer(request: Request, transcript: Transcript, options: Options) -> Tra
         more["segments"] = [as_segment(s) for s in transcript.segments]
     if options.allow_partial:
         more["success_rate"] = round(transcript.success_rate, 4)
-        more["holes"] = [as_unheard(hole) for hole in transcript.holes]
+        more["gaps"] = [as_missing(gap) for gap in transcript.gaps]
         more["dropped"] = [as_left_out(dropped) for dropped in transcript.dropped]
     return Transcribed(
         success=True,
@@ -192,8 +192,8 @@ def as_segment(segment: Segment) -> SpokenSegment:
     )
 
 
-def as_unheard(hole: Hole) -> Unheard:
-    return Unheard(start=rounded(hole.start), end=rounded(hole.end), error=hole.error)
+def as_missing(gap: Gap) -> Missing:
+    return Missing(start=rounded(gap.start), end=rounded(gap.end), error=gap.error)
 
 
 def as_left_out(dropped: Dropped) -> LeftOut:

@@ -7,10 +7,10 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from whisper_serve.engines import ENGINES
-from whisper_serve.filters import FILTERS, FilterSettings
 from whisper_serve.section import Section, one_of
+from whisper_serve.text.filters import FILTERS, FilterSettings
 from whisper_serve.types import WINDOW_S, VadOptions
-from whisper_serve.weight_sources import NAMES
+from whisper_serve.weights.catalog import NAMES
 
 
 class Model(Section):

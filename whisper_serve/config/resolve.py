@@ -6,7 +6,7 @@ from typing import Any
 
 from whisper_serve.config.load import Config
 from whisper_serve.errors import ConfigError
-from whisper_serve.machine import Machine
+from whisper_serve.host.hardware import Machine
 
 WINDOWS = {"cpu": 6, "cuda": 32}  # of one request, with each replica at once
 QUEUED_AUDIO_S = {"cpu": 300.0, "cuda": 4800.0}  # a replica: some ten seconds of work

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from whisper_serve.errors import ConfigError, TranscriptionError, WeightsError
-from whisper_serve.types import Heard, Window
+from whisper_serve.types import Window, WindowResult
 
 log = logging.getLogger(__name__)
 
-Outcome = Heard | TranscriptionError  # of one window
+Outcome = WindowResult | TranscriptionError  # of one window
 
 ENGINES = {
     "openvino": "whisper_serve.engines.openvino.engine:OpenVINOEngine",

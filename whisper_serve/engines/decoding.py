@@ -19,8 +19,8 @@ from whisper_serve.engines import Outcome, Prepared
 from whisper_serve.engines.segments import Answer, Decoded, as_segments, shift
 from whisper_serve.engines.vocabulary import LONGEST_ANSWER, TIMESTAMP_S, Vocabulary
 from whisper_serve.errors import BadAudio, BadRequest, ModelFailed, TranscriptionError
-from whisper_serve.metrics import CONTEXT, GUARD_RERUNS, record
-from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Heard, Options, Samples, Segment, Window
+from whisper_serve.telemetry.metrics import CONTEXT, GUARD_RERUNS, record
+from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Options, Samples, Segment, Window, WindowResult
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Progress:
     segments: list[Segment] = field(default_factory=list)
 
     def outcome(self) -> Outcome:
-        return self.error or Heard(tuple(self.segments), self.language, self.probability)
+        return self.error or WindowResult(tuple(self.segments), self.language, self.probability)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from whisper_serve.engines import EngineSettings, Outcome, Prepared
 from whisper_serve.errors import ModelFailed
-from whisper_serve.metrics import CONTEXT, GUARD_RERUNS, record
-from whisper_serve.types import Heard, Segment, Window, Word
+from whisper_serve.telemetry.metrics import CONTEXT, GUARD_RERUNS, record
+from whisper_serve.types import Segment, Window, WindowResult, Word
 
 
 class FakeEngine:
@@ -61,7 +61,7 @@ def hear(window: Window, batch: int) -> Outcome:
     step = seconds / len(words)
     timed = tuple(Word(i * step, (i + 1) * step, f" {w}", 1.0) for i, w in enumerate(words))
     segment = Segment(0.0, seconds, said, words=timed if window.options.word_timestamps else ())
-    return Heard((segment,), window.options.language or "en")
+    return WindowResult((segment,), window.options.language or "en")
 
 
 def is_ours(path: Path) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from whisper.tokenizer import Tokenizer, get_tokenizer
 
 from whisper_serve.errors import BadRequest
-from whisper_serve.languages import LANGUAGES, language_code
+from whisper_serve.text.languages import LANGUAGES, language_code
 from whisper_serve.types import Options, Task
 
 CONTEXT_TOKENS = 448  # what every Whisper's decoder holds

@@ -27,8 +27,8 @@ import httpx
 from filelock import FileLock
 
 from whisper_serve.errors import WeightsError
-from whisper_serve.weight_sources import ALIASES, OFFICIAL, Item, Source, Web, Wheels, sources
-from whisper_serve.weight_sources import NAMES as NAMES
+from whisper_serve.weights.catalog import ALIASES, OFFICIAL, Item, Source, Web, Wheels, sources
+from whisper_serve.weights.catalog import NAMES as NAMES
 
 Report = Callable[[str, int, int], None]  # what is being fetched, bytes so far, bytes in all (0: unknown)
 

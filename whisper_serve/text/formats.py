@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from whisper_serve.captions import AS_SEGMENTS, Caption, Layout, captions, on_one_line
-from whisper_serve.languages import LANGUAGES
+from whisper_serve.text.languages import LANGUAGES
+from whisper_serve.text.subtitles import AS_SEGMENTS, Caption, Layout, captions, on_one_line
 from whisper_serve.types import Segment, TokenLogprob, Transcript
 
-UNTOLD = "en"  # the language where nobody speaks: clients' parsers want one
+DEFAULT_LANGUAGE = "en"  # the language where nobody speaks: clients' parsers want one
 AUDIO_TOKENS_PER_S = 50  # positions of Whisper's encoder, which is what it counts sound in
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class RenderOptions:
     """Which parts of a transcript its reader wants to see."""
 
     segments: bool = True  # in verbose_json
@@ -28,7 +28,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    render: Callable[[Transcript, Look], str]
+    render: Callable[[Transcript, RenderOptions], str]
     media_type: str
     lists_words: bool = False  # has a place for each word's times
 
@@ -41,19 +41,19 @@ def rounded(seconds: float) -> float:
     return milliseconds(seconds) / 1000
 
 
-def clock(ms: int, mark: str) -> str:
+def format_timestamp(ms: int, mark: str) -> str:
     """3500 -> "00:00:03,500"."""
     return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}{mark}{ms % 1000:03}"
 
 
-def as_json(t: Transcript, look: Look) -> str:
+def as_json(t: Transcript, options: RenderOptions) -> str:
     body: dict[str, Any] = {"text": t.text}
-    if look.logprobs:
+    if options.logprobs:
         body["logprobs"] = logprobs_of(t.segments)
     return dumped(body | {"usage": usage(t)})
 
 
-def as_verbose_json(t: Transcript, look: Look) -> str:
+def as_verbose_json(t: Transcript, options: RenderOptions) -> str:
     """OpenAI's: words, where asked for, are listed beside the segments."""
     body: dict[str, Any] = {
         "task": t.task,
@@ -61,19 +61,19 @@ def as_verbose_json(t: Transcript, look: Look) -> str:
         "duration": rounded(t.duration),
         "text": t.text,
     }
-    if look.segments:
+    if options.segments:
         body["segments"] = [segment_fields(i, s) for i, s in enumerate(t.segments)]
-    if look.words:
+    if options.words:
         body["words"] = [word for s in t.segments for word in word_fields(s)]
     return dumped(body | {"usage": usage(t)})
 
 
-def as_whisper_json(t: Transcript, look: Look) -> str:
+def as_whisper_json(t: Transcript, options: RenderOptions) -> str:
     """openai-whisper's own: words, where asked for, are inside their segments."""
     segments = []
     for i, s in enumerate(t.segments):
         fields = segment_fields(i, s)
-        if look.words:
+        if options.words:
             probabilities = [word.probability for word in s.words]
             fields["words"] = [
                 word | {"probability": p} for word, p in zip(word_fields(s), probabilities, strict=True)
@@ -82,15 +82,15 @@ def as_whisper_json(t: Transcript, look: Look) -> str:
     return dumped({"text": t.text, "segments": segments, "language": language_of(t)})
 
 
-def as_text(t: Transcript, look: Look) -> str:
+def as_text(t: Transcript, options: RenderOptions) -> str:
     return t.text
 
 
-def as_txt(t: Transcript, look: Look) -> str:
+def as_txt(t: Transcript, options: RenderOptions) -> str:
     return lines(on_one_line(s.text).strip() for s in t.segments)
 
 
-def as_tsv(t: Transcript, look: Look) -> str:
+def as_tsv(t: Transcript, options: RenderOptions) -> str:
     rows = (
         f"{milliseconds(s.start)}\t{milliseconds(s.end)}\t{on_one_line(s.text).strip().replace(chr(9), ' ')}"
         for s in t.segments
@@ -98,16 +98,16 @@ def as_tsv(t: Transcript, look: Look) -> str:
     return lines(["start\tend\ttext", *rows])
 
 
-def as_srt(t: Transcript, look: Look) -> str:
+def as_srt(t: Transcript, options: RenderOptions) -> str:
     return "\n".join(
         f"{n}\n{span(caption, ',')}\n{caption.text.replace('-->', '->')}\n"
-        for n, caption in enumerate(captions(t.segments, look.layout), 1)
+        for n, caption in enumerate(captions(t.segments, options.layout), 1)
     )
 
 
-def as_vtt(t: Transcript, look: Look) -> str:
+def as_vtt(t: Transcript, options: RenderOptions) -> str:
     cues = (
-        f"{span(caption, '.')}\n{escaped(caption.text)}\n" for caption in captions(t.segments, look.layout)
+        f"{span(caption, '.')}\n{escaped(caption.text)}\n" for caption in captions(t.segments, options.layout)
     )
     return "\n".join(["WEBVTT\n", *cues])
 
@@ -135,7 +135,7 @@ def lines(texts: Iterable[str]) -> str:
 def span(caption: Caption, mark: str) -> str:
     """Its times; a caption lasts at least a millisecond, or no player would show it."""
     start = milliseconds(caption.start)
-    return f"{clock(start, mark)} --> {clock(max(milliseconds(caption.end), start + 1), mark)}"
+    return f"{format_timestamp(start, mark)} --> {format_timestamp(max(milliseconds(caption.end), start + 1), mark)}"
 
 
 def escaped(text: str) -> str:
@@ -145,7 +145,7 @@ def escaped(text: str) -> str:
 
 def language_of(t: Transcript) -> str:
     """ISO 639-1 code of the words: English where they were translated into it."""
-    return "en" if t.task == "translate" else t.language or UNTOLD
+    return "en" if t.task == "translate" else t.language or DEFAULT_LANGUAGE
 
 
 def segment_fields(i: int, s: Segment) -> dict[str, Any]:

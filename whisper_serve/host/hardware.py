@@ -26,7 +26,7 @@ def count_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def keep_to(place: int, cpus: int) -> None:
+def pin_to_cpus(place: int, cpus: int) -> None:
     """Keep this process's threads, and those they start, to `cpus` CPUs: the processes at other places on this
     machine get others, as long as there are enough. Nothing happens where the system cannot do it.
     """

@@ -6,7 +6,7 @@ kept and the language, and remembers nothing; so a streamed answer and a waited
 one agree.
 
 To add a filter: write a function that says True for what must go, and list it
-in FILTERS. Phrases are in data/hallucinations.json: those in never_said go
+in FILTERS. Phrases are in hallucinations.json: those in never_said go
 whatever the model's confidence, those in sometimes_said only where it is
 doubtful; case, accents, digits, spaces and punctuation do not count, and *
 stands for anything.
@@ -192,7 +192,7 @@ def _script(char: str) -> str | None:
 @cache
 def _phrasebook(kind: str, language: str | None) -> re.Pattern[str]:
     """One pattern for all phrases of a kind: those of `language` and of English, or of every language."""
-    text = files("whisper_serve").joinpath("data/hallucinations.json").read_text("utf-8")
+    text = files("whisper_serve.text").joinpath("hallucinations.json").read_text("utf-8")
     books: dict[str, list[str]] = json.loads(text)[kind]
     chosen = [
         line for key, book in books.items() if language is None or key in ("en", language) for line in book

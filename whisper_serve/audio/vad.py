@@ -1,7 +1,7 @@
 """Audio in, windows cut at silences out: the stretches of a recording worth hearing.
 
 Three steps. A method scores every frame of FRAME samples: how likely is it
-speech? Turns makes spans of speech from the scores, one frame at a time, so
+speech? SpeechSegmenter makes spans of speech from the scores, one frame at a time, so
 that live audio gets the decisions a file gets. Then the spans are padded, cut
 where they are too long, and packed into windows.
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from whisper_serve.silero import FRAME, Scores, Silero
+from whisper_serve.audio.silero import FRAME, Scores, Silero
 from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Audio, Samples, VadOptions
 
 BLOCK = 128 * FRAME  # samples scored in one go, 4 s: larger blocks take more memory and no less time
@@ -70,13 +70,13 @@ def score(samples: Samples, scorer: Scorer) -> Scores:
 
 def speech(scores: Scores, options: VadOptions, end: int) -> list[Span]:
     """Spans of speech in a recording of `end` samples, unpadded."""
-    turns = Turns(options)
-    spans = [span for probability in scores.tolist() if (span := turns.hear(probability))]
-    last = turns.close(end)
+    segmenter = SpeechSegmenter(options)
+    spans = [span for probability in scores.tolist() if (span := segmenter.feed(probability))]
+    last = segmenter.close(end)
     return [*spans, last] if last else spans
 
 
-class Turns:
+class SpeechSegmenter:
     """Who speaks when: frame scores in, one at a time, spans of speech out as each ends.
 
     Speech begins with a frame at the threshold and ends with the pause that
@@ -97,7 +97,7 @@ class Turns:
     def speaking(self) -> bool:
         return self._since is not None
 
-    def hear(self, probability: float) -> Span | None:
+    def feed(self, probability: float) -> Span | None:
         """Take the next frame; a span, if the pause that ends one has just lasted long enough."""
         frame = self._frame
         self._frame += 1

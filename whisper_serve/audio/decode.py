@@ -21,7 +21,7 @@ import soxr
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
-from whisper_serve.containers import ANY, CONTAINERS, Container
+from whisper_serve.audio.containers import ANY, CONTAINERS, Container
 from whisper_serve.errors import BadAudio, TooLarge
 from whisper_serve.types import SAMPLE_RATE, Audio, Samples
 

@@ -3,7 +3,7 @@
 Ray ends most of them by itself when main.py is killed, but some only after a
 minute. Needs /proc; elsewhere nothing is found and nothing is ended.
 
-    python -m whisper_serve.watchdog MARK    waits for the end of its stdin, which main.py holds open
+    python -m whisper_serve.host.watchdog MARK    waits for the end of its stdin, which main.py holds open
 """
 
 import os
@@ -25,7 +25,7 @@ POLL_S = 0.1
 def watched() -> Iterator[None]:
     """Mark what is started in the block; whatever of it remains after it, or after this process, is ended."""
     mark = os.environ[MARK] = identity(os.getpid())
-    command = [sys.executable, "-m", "whisper_serve.watchdog", mark]
+    command = [sys.executable, "-m", "whisper_serve.host.watchdog", mark]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as watchdog:
         try:
             yield
@@ -50,7 +50,7 @@ def marked() -> Iterator[tuple[int, str]]:
         with suppress(OSError):  # it ended, or is another user's
             named = f"{MARK}=".encode()
             marks = [v for v in (folder / "environ").read_bytes().split(b"\0") if v.startswith(named)]
-            watches = b"whisper_serve.watchdog" in (folder / "cmdline").read_bytes()
+            watches = b"whisper_serve.host.watchdog" in (folder / "cmdline").read_bytes()
             if marks and pid != os.getpid() and not watches and identity(pid):
                 yield pid, marks[0][len(named) :].decode()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from whisper_serve.metrics import NODE_UP
+from whisper_serve.telemetry.metrics import NODE_UP
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 KEPT = ("ray_whisper_serve_", "ray_serve_")
