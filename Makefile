@@ -15,7 +15,7 @@ run: .venv/run  ## set up, fetch and verify the weights, serve (CONFIG=my.json)
 	@exec $(BIN)/python main.py --config $(CONFIG)
 
 test: check  ## set up, then lint, types, import floors and all tests, the last on real speech
-	$(BIN)/python -m pytest tests/integration tests/e2e
+	$(BIN)/python -m pytest tests/integration tests/loadtest tests/e2e --ignore tests/loadtest/unit
 
 check: lint unit  ## lint, types, import floors and unit tests
 
@@ -26,10 +26,10 @@ lint: .venv/dev
 	$(BIN)/lint-imports
 
 unit: .venv/dev  ## unit tests: no Ray, no model
-	$(BIN)/python -m pytest $(QUICKLY) tests/unit
+	$(BIN)/python -m pytest $(QUICKLY) tests/unit tests/loadtest/unit
 
 coverage: .venv/dev  ## unit tests, and the lines of the service that they leave out
-	$(BIN)/python -m pytest $(QUICKLY) tests/unit --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest $(QUICKLY) tests/unit tests/loadtest/unit --cov --cov-report=term:skip-covered
 
 load: .venv/dev  ## load test of URL=, or of a service of its own (LADDER=4,16 SECONDS=20 SHAPE= PROTOCOL= MIX= NAME=)
 	$(BIN)/python -m loadtest --seconds $(or $(SECONDS),20) $(if $(URL),--url $(URL)) $(if $(NAME),--name $(NAME)) \

@@ -14,8 +14,8 @@ from whisper_serve.config.load import Config
 from whisper_serve.engines import EngineSettings, transcribe
 from whisper_serve.engines.fake import FakeEngine
 from whisper_serve.errors import TranscriptionError
-from whisper_serve.fallback import Infer
-from whisper_serve.transcriber import Transcriber
+from whisper_serve.transcription.temperature_fallback import Infer
+from whisper_serve.transcription.transcriber import Transcriber
 from whisper_serve.types import SAMPLE_RATE, Window, WindowResult
 
 

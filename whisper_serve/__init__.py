@@ -2,7 +2,7 @@
 
 import os
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Read when Ray is imported: it would fold log lines of different requests, and colour them.
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")

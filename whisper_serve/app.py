@@ -14,23 +14,24 @@ from ray.serve import Application
 from ray.serve.config import RequestRouterConfig
 from ray.serve.handle import DeploymentHandle
 
-from whisper_serve.admission import Admission, Bounds
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
-from whisper_serve.autoscaling import autoscaling_config
 from whisper_serve.config.load import Config, load_config
 from whisper_serve.config.resolve import resolve
 from whisper_serve.host.hardware import this_machine
-from whisper_serve.loopback import close_replica_port
-from whisper_serve.meters import exporters, start_meters
-from whisper_serve.replica import Remote, Replica
-from whisper_serve.router import LeastAudioRouter
+from whisper_serve.serving.autoscaling import autoscaling_config
+from whisper_serve.serving.client import ModelClient
+from whisper_serve.serving.ray_metrics import exporters, start_meters
+from whisper_serve.serving.ray_ports import close_replica_port
+from whisper_serve.serving.replica import Replica
+from whisper_serve.serving.router import LeastAudioRouter
 from whisper_serve.telemetry import metrics
 from whisper_serve.telemetry.logs import set_up_logging
 from whisper_serve.telemetry.metrics import record
 from whisper_serve.telemetry.prometheus import scrape
 from whisper_serve.telemetry.tracing import set_up_tracing
-from whisper_serve.transcriber import Transcriber
+from whisper_serve.transcription.admission import Admission, Bounds
+from whisper_serve.transcription.transcriber import Transcriber
 
 # Windows with a model replica at once: enough to gather batches from, few enough to share out. With one
 # at a time, replicas would starve while Ray's routers sleep.
@@ -48,7 +49,7 @@ class Ingress:
         close_replica_port()
         set_up_logging(config.logging)
         set_up_tracing(config.tracing, "ingress")
-        remote = Remote(model, config.deployment.max_retries)
+        remote = ModelClient(model, config.deployment.max_retries)
         transcriber = Transcriber(config, remote.infer, Admission(bounds(config)))
         transcriber.warm_up()
         rests = config.deployment.fewest == 0  # a question would wake a replica
@@ -60,7 +61,7 @@ class Ingress:
     def _sample(self) -> None:
         admission = self.service.transcriber.admission
         record(metrics.QUEUED_AUDIO, admission.queued_s)
-        record(metrics.HELD_AUDIO, admission.held_s)
+        record(metrics.BUFFERED_AUDIO, admission.buffered_s)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_api(self.service, behind_proxy=True)
@@ -81,7 +82,7 @@ def bounds(config: Config) -> Bounds:
     quotas = {key.name: key.audio_s_per_day for key in config.security.keys if key.audio_s_per_day}
     return Bounds(
         queued_s=server.max_queued_audio_s / server.num_ingress,
-        held_s=server.max_inflight_audio_s / server.num_ingress,
+        buffered_s=server.max_inflight_audio_s / server.num_ingress,
         upload_bytes=server.max_inflight_upload_mb * 1e6 / server.num_ingress,
         quotas_s={name: quota / server.num_ingress for name, quota in quotas.items()},
     )

@@ -18,13 +18,13 @@ from ray.serve.schema import LoggingConfig
 from tqdm import tqdm
 
 from whisper_serve.app import build_app
-from whisper_serve.cluster import RayDied, check_ray, start_ray, the_cluster
 from whisper_serve.config.load import Config
 from whisper_serve.config.resolve import resolve
 from whisper_serve.errors import ConfigError, StartError
 from whisper_serve.host.hardware import this_machine
 from whisper_serve.host.ports import check_port, is_any, is_loopback
 from whisper_serve.host.watchdog import end, left_over, watched
+from whisper_serve.serving.ray_cluster import RayDied, check_ray, start_ray, the_cluster
 from whisper_serve.weights.download import fetch
 
 APP = "default"
@@ -45,7 +45,7 @@ Load = Callable[[], Config]
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class Signals:
     """What signals asked for."""
 
     stop: threading.Event = field(default_factory=threading.Event)  # SIGTERM, Ctrl-C
@@ -82,7 +82,7 @@ def run(load: Load, detach: bool = False) -> None:
 
 
 def serve_until_told(load: Load, config: Config, joins: bool, detach: bool) -> None:
-    orders = Orders()
+    orders = Signals()
     dashboard = start_ray(config, joins)
     try:
         orders.listen()
@@ -102,7 +102,7 @@ def serve_until_told(load: Load, config: Config, joins: bool, detach: bool) -> N
     ray.shutdown()  # ends every process of a Ray of our own, Serve's too
 
 
-def wait_and_drain(orders: Orders, load: Load, config: Config, joins: bool) -> None:
+def wait_and_drain(orders: Signals, load: Load, config: Config, joins: bool) -> None:
     while not orders.stop.wait(RAY_CHECK_S):
         check_ray(joins)
         if orders.change.is_set():

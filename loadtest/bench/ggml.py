@@ -15,7 +15,7 @@ import whisper
 from whisper.audio import mel_filters
 from whisper.model import Whisper
 
-from whisper_serve.engines.convert import as_openai_whisper
+from whisper_serve.engines.whisper.convert import as_openai_whisper
 
 MAGIC = 0x67676D6C  # "ggml"
 F32, F16 = 0, 1

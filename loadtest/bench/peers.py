@@ -74,7 +74,7 @@ def load_openai_whisper(start: Start) -> Ask:
     """As a service without batching runs it: torch in fp32, one call at a time, all else as it comes."""
     import torch
 
-    from whisper_serve.engines.convert import as_openai_whisper
+    from whisper_serve.engines.whisper.convert import as_openai_whisper
 
     torch.set_num_threads(start.threads)
     model = as_openai_whisper(Path(start.weights)).eval()

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from loadtest.quality.answer import Answer
 from loadtest.quality.corpus import Recording
-from whisper_serve.batcher import Batcher
 from whisper_serve.config.load import Config, load_config
 from whisper_serve.config.resolve import resolve
 from whisper_serve.engines import Engine, Outcome, Prepared, load_engine
 from whisper_serve.errors import TranscriptionError
-from whisper_serve.fallback import Infer
 from whisper_serve.host.hardware import this_machine
-from whisper_serve.replica import engine_settings
-from whisper_serve.transcriber import Transcriber
+from whisper_serve.serving.batcher import Batcher
+from whisper_serve.serving.replica import engine_settings
+from whisper_serve.transcription.temperature_fallback import Infer
+from whisper_serve.transcription.transcriber import Transcriber
 from whisper_serve.types import WINDOW_S, Options, Window, WindowResult
 
 AT_ONCE = 8  # recordings, so that short ones too fill a batch

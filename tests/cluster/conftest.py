@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.cluster.hosts import DISKS, HERE, INSIDE, KEYS, SBIN, Host, accepts, create_network, why_not
-from tests.service import FAKE, ROOT, wait_until
+from tests.support.service import FAKE, ROOT, wait_until
 
 SERVING, MODELS_A_HOST = 3, 2
 PORT = 8000

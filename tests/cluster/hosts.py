@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from tests.service import ROOT, wait_until
+from tests.support.service import ROOT, wait_until
 
 INSIDE = "WHISPER_SERVE_CLUSTER_TEST"  # set where the namespaces are our own
 NEEDED = {"ip": "iproute2", "unshare": "util-linux", "sshd": "openssh-server", "rsync": "rsync"}

@@ -9,7 +9,7 @@ from loadtest.speech import jfk
 from tests.cluster.conftest import DEPLOY, DOWN, HEAD_AGAIN, Cluster
 from tests.cluster.hosts import Host
 from tests.cluster.load import counted, load, told, wait_for_more
-from tests.service import wait_until
+from tests.support.service import wait_until
 
 AWAY_S = 20.0
 MODEL = "^ray::ServeReplica:default:Model"

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.service import Running, started
+from tests.support.service import Running, started
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from whisper.tokenizer import get_tokenizer
 
 from loadtest import speech
 from whisper_serve.audio.decode import decode
-from whisper_serve.engines.convert import as_ctranslate2, as_openai_whisper
+from whisper_serve.engines.whisper.convert import as_ctranslate2, as_openai_whisper
 from whisper_serve.errors import WeightsError
 from whisper_serve.weights.download import fetch
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from loadtest import speech
-from tests.service import ROOT, Running
+from tests.support.service import ROOT, Running
 
 URL = "http://localhost:8000"
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)

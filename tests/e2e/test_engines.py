@@ -18,7 +18,7 @@ from loadtest.quality.rates import wer
 from whisper_serve.audio.decode import decode
 from whisper_serve.engines import Engine, EngineSettings, load_engine, transcribe
 from whisper_serve.engines.ctranslate2 import Encoded
-from whisper_serve.engines.decoding import Stretch
+from whisper_serve.engines.whisper.batch_decoder import DecodeRequest
 from whisper_serve.errors import BadRequest, ConfigError, WeightsError
 from whisper_serve.types import SAMPLE_RATE, Options, Segment, Window, WindowResult, Word
 from whisper_serve.weights.download import fetch
@@ -226,7 +226,7 @@ def test_a_machine_without_openvino_is_served_by_ctranslate2() -> None:
 
 def test_importing_openvino_reports_to_nobody() -> None:
     pytest.importorskip("openvino")
-    script = "import whisper_serve.engines.openvino.network, sys; print(sys.modules['openvino_telemetry'])"
+    script = "import whisper_serve.engines.openvino.runtime, sys; print(sys.modules['openvino_telemetry'])"
     assert said(script) == "None"
 
 
@@ -238,7 +238,7 @@ def said(script: str) -> str:
 def test_of_what_was_encoded_single_rows_can_be_decoded_on() -> None:
     features = np.arange(24, dtype=np.float32).reshape(3, 4, 2)
     tokenizer = get_tokenizer(True)
-    stretches = [Stretch(i, np.zeros(1, np.float32), 0.0, Options(), (), 8, 9) for i in range(3)]
+    stretches = [DecodeRequest(i, np.zeros(1, np.float32), 0.0, Options(), (), 8, 9) for i in range(3)]
     encoded = Encoded(
         stretches, StorageView.from_array(features), [("en", 0.5), ("de", 1.0), ("fr", 1.0)], [tokenizer] * 3
     )

@@ -14,8 +14,8 @@ import webvtt
 from loadtest import speech
 from loadtest.quality.rates import wer
 from tests.clients import results
-from tests.openai_schema import check
-from tests.service import Running
+from tests.support.openai_schema import check
+from tests.support.service import Running
 from whisper_serve.audio.decode import decode
 
 NEWEST = "openai-python 3.51.0"

@@ -13,8 +13,8 @@ from loadtest import speech
 from loadtest.quality.ear import config_for, over
 from loadtest.quality.times import disordered, outside, outside_segment, words_of
 from whisper_serve.engines import Engine, load_engine
-from whisper_serve.replica import engine_settings
-from whisper_serve.transcriber import Transcriber, collect
+from whisper_serve.serving.replica import engine_settings
+from whisper_serve.transcription.transcriber import Transcriber, collect
 from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Options, Transcript
 
 pytestmark = pytest.mark.anyio

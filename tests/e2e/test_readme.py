@@ -11,7 +11,7 @@ import pytest
 from docs.tables import OPERATIONS, README, with_tables
 from loadtest import speech
 from loadtest.quality.rates import wer
-from tests.service import ROOT, Running
+from tests.support.service import ROOT, Running
 from whisper_serve.config.load import load_config
 
 TEXT = README.read_text(encoding="utf-8")

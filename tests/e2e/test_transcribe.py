@@ -8,7 +8,7 @@ import pytest
 
 from loadtest import speech
 from loadtest.quality.rates import wer
-from tests.service import Running
+from tests.support.service import Running
 
 SEED_FIELDS = {"success", "text", "latency", "word_count", "gpu_memory", "error"}
 FORMATS = [row.path for row in speech.manifest() if row.path.startswith("formats/")]

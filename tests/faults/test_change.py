@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.faults.test_deaths import load, summary
-from tests.service import Running, started, wait_until
+from tests.support.service import Running, started, wait_until
 
 FAKE: dict[str, dict[str, Any]] = {
     "model": {"engine": "fake"},

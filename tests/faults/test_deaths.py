@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from tests.conftest import wav
-from tests.service import FAKE, ROOT, Running, started, wait_until
+from tests.support.service import FAKE, ROOT, Running, started, wait_until
 
 MODEL, INGRESS = "ray::ServeReplica:default:Model", "ray::ServeReplica:default:Ingress"
 PROXY, CONTROLLER = "ray::ProxyActor", "ray::ServeController"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.integration.test_service import post
-from tests.service import FAKE, ROOT, Running, memory_mb, started
+from tests.support.service import FAKE, ROOT, Running, memory_mb, started
 
 CALLERS, CLIP_S, BOUND_S = 500, 10, 300
 PASS_S = 0.2  # the fake engine takes so long over each clip

@@ -14,7 +14,7 @@ import pytest
 
 from loadtest import speech
 from tests.faults.mutants import LONGEST_S, mutant
-from tests.service import FAKE, ROOT, memory_mb, started
+from tests.support.service import FAKE, ROOT, memory_mb, started
 
 FILES = int(os.environ.get("FUZZ", "20000"))
 REQUESTS = FILES // 10

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.service import FAKE, started
+from tests.support.service import FAKE, started
 
 
 def test_the_service_speaks_https_where_it_has_a_certificate(tmp_path: Path) -> None:

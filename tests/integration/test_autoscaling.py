@@ -11,8 +11,8 @@ from ray.serve.config import AutoscalingContext
 
 from tests.conftest import wav
 from tests.faults.test_deaths import MODEL, Load, named
-from tests.service import FAKE, Running, started, wait_until
-from whisper_serve.autoscaling import IN_HAND, ByAudio
+from tests.support.service import FAKE, Running, started, wait_until
+from whisper_serve.serving.autoscaling import IN_HAND, ByAudio
 
 QUICK = {
     "max_replicas": 3,

@@ -12,8 +12,8 @@ import pytest
 from tests.clients import CLIENTS, results
 from tests.clients.captured import CAPTURED
 from tests.conftest import wav
-from tests.openai_schema import check
-from tests.service import FAKE, Running, started, wait_until
+from tests.support.openai_schema import check
+from tests.support.service import FAKE, Running, started, wait_until
 
 SAID = "2.0 seconds at 0.0, batch of 1."
 

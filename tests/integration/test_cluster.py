@@ -10,7 +10,7 @@ from ray.cluster_utils import Cluster
 
 from tests.conftest import wav
 from tests.faults.test_deaths import Load
-from tests.service import FAKE, ROOT, free_port, started, wait_until
+from tests.support.service import FAKE, ROOT, free_port, started, wait_until
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import yaml
 from dockerfile_parse import DockerfileParser  # type: ignore[import-untyped]
 from ray.serve.schema import ServeDeploySchema
 
-from tests.service import ROOT
+from tests.support.service import ROOT
 from whisper_serve.app import build
 from whisper_serve.config.load import load_config
 

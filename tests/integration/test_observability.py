@@ -19,7 +19,7 @@ from whisper_serve.telemetry.logs import ACCESS, set_up_logging
 from whisper_serve.telemetry.metrics import SERIES, record_with
 from whisper_serve.telemetry.prometheus import CONTENT_TYPE
 from whisper_serve.telemetry.settings import Logging
-from whisper_serve.transcriber import Transcriber
+from whisper_serve.transcription.transcriber import Transcriber
 
 pytestmark = pytest.mark.anyio
 

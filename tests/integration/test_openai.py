@@ -9,7 +9,7 @@ import srt
 import webvtt
 
 from tests.conftest import fake_config, fake_infer, served, wav
-from tests.openai_schema import check
+from tests.support.openai_schema import check
 from whisper_serve.config.load import Config
 from whisper_serve.errors import (
     BadRequest,
@@ -325,7 +325,7 @@ async def test_fields_become_options() -> None:
 async def test_chunking_strategy_sets_how_speech_is_told(
     fields: dict[str, str], vad: VadOptions | None
 ) -> None:
-    from whisper_serve.api.openai_forms import Chunking
+    from whisper_serve.api.openai.forms import Chunking
 
     renamed = {
         name.removeprefix("chunking_strategy").strip("[]") or "strategy": v for name, v in fields.items()

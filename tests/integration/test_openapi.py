@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 from tests.conftest import fake_config, fake_infer, wav
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
-from whisper_serve.transcriber import Transcriber
+from whisper_serve.transcription.transcriber import Transcriber
 
 
 async def ready() -> bool:

@@ -19,16 +19,16 @@ from whisper.timing import dtw
 
 from whisper_serve import engines
 from whisper_serve.engines import EngineSettings, load_engine
-from whisper_serve.engines.convert import as_ctranslate2
+from whisper_serve.engines.whisper.convert import as_ctranslate2
 from whisper_serve.errors import ConfigError, WeightsError
 
 pytest.importorskip("openvino")
 
-from whisper_serve.engines.openvino.align import cheapest_path
+from whisper_serve.engines.openvino.alignment import cheapest_path
 from whisper_serve.engines.openvino.generate import Cache, Prompt, generate
-from whisper_serve.engines.openvino.network import Memory, Network
-from whisper_serve.engines.openvino.rules import Rules
-from whisper_serve.engines.vocabulary import Vocabulary
+from whisper_serve.engines.openvino.logit_filters import Rules
+from whisper_serve.engines.openvino.runtime import Memory, Network
+from whisper_serve.engines.whisper.prompt import Vocabulary
 
 DIMS = ModelDimensions(80, 1500, 16, 2, 2, 51865, 448, 16, 2, 2)
 VOCABULARY = Vocabulary(multilingual=True, languages=99)
@@ -190,7 +190,7 @@ def test_a_folder_without_a_whisper_is_refused(tmp_path: Path) -> None:
 def test_where_ctranslate2_is_faster_it_is_taken_and_one_line_says_why(
     folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    network = import_module("whisper_serve.engines.openvino.network")
+    network = import_module("whisper_serve.engines.openvino.runtime")
     monkeypatch.setattr(network, "best_type", lambda _core: "float32")
     log = logging.getLogger(engines.__name__)
     log.addHandler(caplog.handler)
@@ -203,7 +203,7 @@ def test_where_ctranslate2_is_faster_it_is_taken_and_one_line_says_why(
 
 
 def test_openvino_is_taken_where_it_is_faster(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    network = import_module("whisper_serve.engines.openvino.network")
+    network = import_module("whisper_serve.engines.openvino.runtime")
     monkeypatch.setattr(network, "best_type", lambda _core: "bfloat16")
     monkeypatch.setattr(network, "PRECISIONS", {"bfloat16": "f32", "float32": "f32"})
     assert type(load_engine("auto", EngineSettings(folder))).__name__ == "OpenVINOEngine"
@@ -216,7 +216,7 @@ def test_weights_that_only_ctranslate2_reads_are_heard_by_it(
     monkeypatch.setattr(WhisperSpec, "optimize", lambda spec, _type: optimize(spec, "int8"))
     quantized = as_ctranslate2(folder.with_suffix(".pt"), tmp_path / "int8")
     monkeypatch.setattr(
-        import_module("whisper_serve.engines.openvino.network"), "best_type", lambda _core: "bfloat16"
+        import_module("whisper_serve.engines.openvino.runtime"), "best_type", lambda _core: "bfloat16"
     )
     with pytest.raises(WeightsError, match="quantized"):
         load_engine("openvino", EngineSettings(quantized))

@@ -10,7 +10,7 @@ import numpy as np
 from ray.serve._private.common import DeploymentHandleSource, DeploymentID, ReplicaID, RequestMetadata
 from ray.serve.request_router import PendingRequest
 
-from whisper_serve.router import LeastAudioRouter
+from whisper_serve.serving.router import LeastAudioRouter
 from whisper_serve.types import SAMPLE_RATE, Options, Window
 
 MODEL = DeploymentID("Model", "default")

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.conftest import wav
-from tests.service import FAKE, Running, started, wait_until
+from tests.support.service import FAKE, Running, started, wait_until
 
 
 @pytest.fixture(scope="module")

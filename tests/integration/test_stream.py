@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from tests.conftest import fake_config, fake_infer, served, wav
-from tests.openai_schema import check
+from tests.support.openai_schema import check
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
 from whisper_serve.errors import ModelFailed
-from whisper_serve.transcriber import Transcriber
+from whisper_serve.transcription.transcriber import Transcriber
 from whisper_serve.types import Segment, Window, WindowResult
 
 pytestmark = pytest.mark.anyio

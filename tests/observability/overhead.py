@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from tests.conftest import wav
 from tests.observability.collector import collecting
-from tests.service import FAKE, Running, started
+from tests.support.service import FAKE, Running, started
 
 CALLERS = 4
 AUDIO_S = 2

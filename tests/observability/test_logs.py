@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.conftest import wav
-from tests.service import FAKE, Running, started, wait_until
+from tests.support.service import FAKE, Running, started, wait_until
 
 FILES = ("file", "access_file", "error_file")
 

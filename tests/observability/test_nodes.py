@@ -11,9 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from ray.cluster_utils import Cluster
 from ray.util.metrics import Counter
 
-from tests.service import wait_until
-from whisper_serve.meters import exporters
-from whisper_serve.telemetry.metrics import HEARD_AUDIO, NODE_UP
+from tests.support.service import wait_until
+from whisper_serve.serving.ray_metrics import exporters
+from whisper_serve.telemetry.metrics import NODE_UP, TRANSCRIBED_AUDIO
 from whisper_serve.telemetry.prometheus import scrape
 
 
@@ -31,7 +31,7 @@ class Replica:
     """Counts, as a model replica does."""
 
     def count(self, seconds: float) -> None:
-        Counter(HEARD_AUDIO.own_name, HEARD_AUDIO.help).inc(seconds)
+        Counter(TRANSCRIBED_AUDIO.own_name, TRANSCRIBED_AUDIO.help).inc(seconds)
 
 
 def figures() -> dict[str, list[float]]:
@@ -43,7 +43,7 @@ def test_every_living_node_is_asked(cluster: Cluster) -> None:
     actor: Any = ray.remote(num_cpus=0)(Replica)
     here, there = actor.remote(), actor.options(resources={"other": 1}).remote()
     ray.get([here.count.remote(3), there.count.remote(4)])
-    name = HEARD_AUDIO.exported.removesuffix("_total")
+    name = TRANSCRIBED_AUDIO.exported.removesuffix("_total")
     wait_until(lambda: sorted(figures().get(name, [])) == [3, 4], 40)
     assert figures()[NODE_UP.exported] == [1, 1]
     cluster.remove_node(next(iter(cluster.worker_nodes)))

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.conftest import wav
-from tests.service import ROOT, Running, free_port, started, wait_until
+from tests.support.service import ROOT, Running, free_port, started, wait_until
 from whisper_serve.telemetry.metrics import SERIES, Series
 
 DEPLOY = ROOT / "deploy"

@@ -8,7 +8,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from tests.conftest import wav
 from tests.observability.collector import Collector, collecting
-from tests.service import FAKE, Running, started, wait_until
+from tests.support.service import FAKE, Running, started, wait_until
 
 TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 
@@ -54,15 +54,15 @@ def test_a_request_is_one_tree_from_its_caller_to_the_model(
     window = ["window", f"POST {path}"]
     assert sorted(way(span) for _, span in spans) == sorted(
         [[f"POST {path}"], ["decode", f"POST {path}"]]
-        + 3 * [window, ["hear", *window], ["pass", "hear", *window]]
+        + 3 * [window, ["infer", *window], ["batch", "infer", *window]]
     )
     made_in = {span.name: process for process, span in spans}
     assert made_in == {
         f"POST {path}": "ingress",
         "decode": "ingress",
         "window": "ingress",
-        "hear": "model",
-        "pass": "model",
+        "infer": "model",
+        "batch": "model",
     }
 
 
@@ -77,7 +77,7 @@ def test_spans_lie_within_those_they_are_part_of(service: Running, collector: Co
         if around:
             assert around.start_time_unix_nano - slack <= span.start_time_unix_nano
             assert span.end_time_unix_nano <= around.end_time_unix_nano + slack
-    passes = [span for span in spans.values() if span.name == "pass"]
+    passes = [span for span in spans.values() if span.name == "batch"]
     assert all(p.end_time_unix_nano - p.start_time_unix_nano >= 0.3e9 for p in passes)
 
 

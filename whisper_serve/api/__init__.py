@@ -8,14 +8,15 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from whisper_serve import __version__
-from whisper_serve.api import asr, errors, openai, ops, transcribe
+from whisper_serve.api import asr_webservice, errors, native, operations
 from whisper_serve.api.deps import Service
-from whisper_serve.api.gate import OPEN, Gate
-from whisper_serve.api.keys import KeyRing
-from whisper_serve.api.passage import Passage
+from whisper_serve.api.middleware.access_log import AccessLog
+from whisper_serve.api.middleware.api_keys import ApiKeys
+from whisper_serve.api.middleware.guard import OPEN, Guard
+from whisper_serve.api.openai import routes as openai
 from whisper_serve.errors import TranscriptionError
 
-DIALECTS = (transcribe, openai, asr, ops)
+DIALECTS = (native, openai, asr_webservice, operations)
 
 
 class Api(FastAPI):
@@ -50,8 +51,8 @@ def create_api(service: Service, behind_proxy: bool = False) -> FastAPI:
     api.state.service = service
     server, security = service.config.server, service.config.security
     api.add_middleware(  # the last one added is the first one met
-        Gate,
-        ring=KeyRing(security.keys, 1 / server.num_ingress) if security.keys else None,
+        Guard,
+        ring=ApiKeys(security.keys, 1 / server.num_ingress) if security.keys else None,
         trusted_proxies=security.trusted_proxies,
         admission=service.transcriber.admission,
         max_body_bytes=int(server.max_upload_mb * 1e6),
@@ -61,7 +62,7 @@ def create_api(service: Service, behind_proxy: bool = False) -> FastAPI:
             CORSMiddleware, allow_origins=security.cors_origins, allow_methods=["*"], allow_headers=["*"]
         )
     endpoints = frozenset(route.path for dialect in DIALECTS for route in dialect.router.routes)
-    api.add_middleware(Passage, endpoints, answers_id=not behind_proxy)
+    api.add_middleware(AccessLog, endpoints, answers_id=not behind_proxy)
     api.add_exception_handler(TranscriptionError, errors.failed)
     api.add_exception_handler(RequestValidationError, errors.malformed)
     api.add_exception_handler(HTTPException, errors.refused)

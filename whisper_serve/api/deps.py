@@ -8,7 +8,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from whisper_serve.config.load import Config
-from whisper_serve.transcriber import Transcriber
+from whisper_serve.transcription.transcriber import Transcriber
 
 
 @dataclass(frozen=True, slots=True)

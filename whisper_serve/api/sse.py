@@ -14,9 +14,9 @@ from fastapi.responses import StreamingResponse
 
 from whisper_serve.api.deps import Service
 from whisper_serve.api.errors import as_body, as_problem
-from whisper_serve.api.measures import measured
+from whisper_serve.api.responses import timing_headers
 from whisper_serve.text.formats import dumped
-from whisper_serve.transcriber import Step, collect
+from whisper_serve.transcription.transcriber import Step, collect
 from whisper_serve.types import Options, Transcript
 
 Event = dict[str, Any]
@@ -57,7 +57,7 @@ async def pieces(
                 steps.append(step)
                 yield Piece(text, step)
     transcript = collect(recording, steps)
-    measured(request, transcript)
+    timing_headers(request, transcript)
     yield transcript
 
 

@@ -88,7 +88,7 @@ def _fastest(settings: EngineSettings) -> Engine:
     """OpenVINO where this CPU multiplies bfloat16, else CTranslate2, which runs everywhere."""
     try:
         # It may be missing, or not work here, or not read weights that CTranslate2 does: quantized ones.
-        import_module("whisper_serve.engines.openvino.network").check_fast(settings.compute_type)
+        import_module("whisper_serve.engines.openvino.runtime").check_fast(settings.compute_type)
         engine = load_engine("openvino", settings)
     except (ImportError, RuntimeError, ConfigError, WeightsError) as e:
         log.info("hearing with CTranslate2, not OpenVINO: %s", e)

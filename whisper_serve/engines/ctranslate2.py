@@ -12,11 +12,11 @@ from whisper.audio import N_SAMPLES, log_mel_spectrogram
 from whisper.tokenizer import Tokenizer
 
 from whisper_serve.engines import EngineSettings, Outcome, Prepared
-from whisper_serve.engines.convert import ctranslate2_folder
-from whisper_serve.engines.decoding import Hearing, Stretch, complete, log_mel
-from whisper_serve.engines.segments import Answer, Decoded
-from whisper_serve.engines.vocabulary import CONTEXT_TOKENS, LATEST_FIRST_TIMESTAMP, Vocabulary
-from whisper_serve.engines.words import Timing, as_timings, settle
+from whisper_serve.engines.whisper.batch_decoder import BatchDecoder, DecodeRequest, complete, log_mel
+from whisper_serve.engines.whisper.convert import ctranslate2_folder
+from whisper_serve.engines.whisper.prompt import CONTEXT_TOKENS, LATEST_FIRST_TIMESTAMP, Vocabulary
+from whisper_serve.engines.whisper.segments import Answer, Decoded
+from whisper_serve.engines.whisper.word_timestamps import Timing, as_timings, settle
 from whisper_serve.types import Window
 
 LARGEST_BATCH = {"cpu": 8, "cuda": 32}  # more gain little and keep the first waiting
@@ -29,7 +29,7 @@ Features = NDArray[np.float32]  # shape (frames / 2, width of the model)
 class Encoded:
     """Stretches, heard by the encoder: all that decoding needs."""
 
-    stretches: Sequence[Stretch]
+    stretches: Sequence[DecodeRequest]
     features: ctranslate2.StorageView  # shape (len(stretches), mel frames / 2, width of the model)
     languages: Sequence[tuple[str, float]]  # code and probability
     tokenizers: Sequence[Tokenizer]  # of their languages and tasks
@@ -68,7 +68,7 @@ class CTranslate2Engine:
         self.vocabulary = Vocabulary(self.model.is_multilingual, self.model.num_languages)
         adaptive = settings.context == "adaptive"
         one_by_one = self.encode_one if self.device == "cpu" else None
-        self.hearing = Hearing(self.listen, self.vocabulary, adaptive, self.largest_batch, one_by_one)
+        self.hearing = BatchDecoder(self.listen, self.vocabulary, adaptive, self.largest_batch, one_by_one)
 
     def prepare(self, window: Window) -> Prepared:
         return self.hearing.prepare(window)
@@ -83,7 +83,7 @@ class CTranslate2Engine:
         free, total = torch.cuda.mem_get_info()
         return (total - free) / 1e9
 
-    def listen(self, stretches: Sequence[Stretch]) -> list[Decoded]:
+    def listen(self, stretches: Sequence[DecodeRequest]) -> list[Decoded]:
         """One pass over stretches of one kind: encode once, then detect, decode and align from that."""
         encoded = self.encode(stretches)
         answers = complete(
@@ -98,7 +98,7 @@ class CTranslate2Engine:
         parts = zip(encoded.languages, answers, words, strict=True)
         return [Decoded(*language, answer, timings) for language, answer, timings in parts]
 
-    def encode(self, stretches: Sequence[Stretch]) -> Encoded:
+    def encode(self, stretches: Sequence[DecodeRequest]) -> Encoded:
         features = self.features(stretches)
         given = [s.options.language for s in stretches]
         if None in given:  # then all of this kind are
@@ -112,7 +112,7 @@ class CTranslate2Engine:
         ]
         return Encoded(stretches, features, languages, tokenizers)
 
-    def features(self, stretches: Sequence[Stretch]) -> ctranslate2.StorageView:
+    def features(self, stretches: Sequence[DecodeRequest]) -> ctranslate2.StorageView:
         """Shape (len(stretches), frames of the longest / 2, width of the model).
 
         A GPU encodes them together. A CPU would gain nothing from that: there each was encoded at its own
@@ -133,7 +133,7 @@ class CTranslate2Engine:
             return np.empty((0, 0), np.float32)
         return self.encode_mel(log_mel_spectrogram(np.zeros(N_SAMPLES, np.float32), self.model.n_mels)[None])
 
-    def encode_one(self, stretch: Stretch) -> Features:
+    def encode_one(self, stretch: DecodeRequest) -> Features:
         return self.encode_mel(log_mel([stretch], self.model.n_mels))
 
     def encode_mel(self, mel: torch.Tensor) -> Features:

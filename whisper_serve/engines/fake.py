@@ -13,7 +13,7 @@ from pathlib import Path
 
 from whisper_serve.engines import EngineSettings, Outcome, Prepared
 from whisper_serve.errors import ModelFailed
-from whisper_serve.telemetry.metrics import CONTEXT, GUARD_RERUNS, record
+from whisper_serve.telemetry.metrics import CONTEXT, FULL_CONTEXT_RETRIES, record
 from whisper_serve.types import Segment, Window, WindowResult, Word
 
 
@@ -30,7 +30,7 @@ class FakeEngine:
         for window in windows:
             record(CONTEXT, window.seconds)
             if window.options.prompt == "misled":
-                record(GUARD_RERUNS)
+                record(FULL_CONTEXT_RETRIES)
             if window.options.prompt == "crash":
                 raise MemoryError("asked to crash")
             if window.options.prompt == "die":

@@ -11,11 +11,11 @@ from whisper.model import Whisper
 from whisper.timing import WordTiming, find_alignment
 
 from whisper_serve.engines import EngineSettings, Outcome, Prepared
-from whisper_serve.engines.convert import as_openai_whisper
-from whisper_serve.engines.decoding import Hearing, Stretch, complete, log_mel
-from whisper_serve.engines.segments import Answer, Decoded
-from whisper_serve.engines.vocabulary import LATEST_FIRST_TIMESTAMP_S, Vocabulary
-from whisper_serve.engines.words import Timing, settle
+from whisper_serve.engines.whisper.batch_decoder import BatchDecoder, DecodeRequest, complete, log_mel
+from whisper_serve.engines.whisper.convert import as_openai_whisper
+from whisper_serve.engines.whisper.prompt import LATEST_FIRST_TIMESTAMP_S, Vocabulary
+from whisper_serve.engines.whisper.segments import Answer, Decoded
+from whisper_serve.engines.whisper.word_timestamps import Timing, settle
 from whisper_serve.errors import ConfigError, WeightsError
 from whisper_serve.types import Window
 
@@ -43,7 +43,7 @@ class OpenAIWhisperEngine:
         self.dtype = number_type(settings)
         self.model = cast(as_openai_whisper(settings.weights), self.dtype).to(settings.device).eval()
         self.vocabulary = Vocabulary(self.model.is_multilingual, self.model.num_languages)
-        self.hearing = Hearing(self.listen, self.vocabulary, False, self.largest_batch)
+        self.hearing = BatchDecoder(self.listen, self.vocabulary, False, self.largest_batch)
 
     def prepare(self, window: Window) -> Prepared:
         return self.hearing.prepare(window)
@@ -55,7 +55,7 @@ class OpenAIWhisperEngine:
     def gpu_memory_gb(self) -> float:
         return torch.cuda.memory_allocated() / 1e9 if self.device == "cuda" else 0.0
 
-    def listen(self, stretches: Sequence[Stretch]) -> list[Decoded]:
+    def listen(self, stretches: Sequence[DecodeRequest]) -> list[Decoded]:
         """Encode all stretches at once; decode together those that share language, task and prompt."""
         mel = log_mel(stretches, self.model.dims.n_mels, self.device)
         features = self.model.encoder(mel.to(self.dtype))
@@ -72,14 +72,14 @@ class OpenAIWhisperEngine:
                 decoded[i] = Decoded(*languages[i], answer, timings)
         return [decoded[i] for i in range(len(stretches))]
 
-    def languages(self, stretches: Sequence[Stretch], features: Tensor) -> list[tuple[str, float]]:
+    def languages(self, stretches: Sequence[DecodeRequest], features: Tensor) -> list[tuple[str, float]]:
         """Code and probability of each stretch's language: as given, or the likeliest."""
         if stretches[0].options.language is not None:  # then all of this kind have one
             return [(s.options.language or "", 1.0) for s in stretches]
         _, ranked = detect_language(self.model, features, self.vocabulary.tokenizer())
         return [max(probabilities.items(), key=lambda of: of[1]) for probabilities in ranked]
 
-    def decode(self, stretches: Sequence[Stretch], features: Tensor, language: str) -> list[Answer]:
+    def decode(self, stretches: Sequence[DecodeRequest], features: Tensor, language: str) -> list[Answer]:
         """The answers to stretches that share everything asked; `features` has shape (n, 1500, width)."""
         first = stretches[0]
         options = DecodingOptions(
@@ -102,7 +102,7 @@ class OpenAIWhisperEngine:
         return complete(answers, stretches, self.vocabulary.tokenizer().timestamp_begin, go_on)
 
     def align(
-        self, stretches: Sequence[Stretch], features: Tensor, language: str, answers: Sequence[Answer]
+        self, stretches: Sequence[DecodeRequest], features: Tensor, language: str, answers: Sequence[Answer]
     ) -> list[tuple[Timing, ...]]:
         """Words and their times for each stretch, where asked for."""
         if not stretches[0].options.word_timestamps:

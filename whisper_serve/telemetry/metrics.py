@@ -68,7 +68,7 @@ INFERENCE_TIME = row(
 )
 DROPPED = row("counter", "dropped_segments", "segments a filter took for invented", "reason")
 QUEUED_AUDIO = row("gauge", "queued_audio_seconds", "audio that waits to be heard")
-HELD_AUDIO = row("gauge", "held_audio_seconds", "decoded audio in memory")
+BUFFERED_AUDIO = row("gauge", "buffered_audio_seconds", "decoded audio in memory")
 NODE_UP = row("gauge", "node_up", "1 where the exporter of a node answered this scrape", "node")
 
 # In model replicas.
@@ -77,11 +77,15 @@ MODEL_LOAD_TIME = row("gauge", "model_load_seconds", "what loading the model too
 BATCH_WINDOWS = row("histogram", "batch_windows", "windows heard together", buckets=WINDOWS)
 BATCH_AUDIO = row("histogram", "batch_audio_seconds", "audio heard together", buckets=BATCH_S)
 BUSY = row("counter", "busy_seconds", "time spent hearing")
-HEARD_AUDIO = row("counter", "heard_audio_seconds", "audio heard, what is heard again included")
+TRANSCRIBED_AUDIO = row("counter", "transcribed_audio_seconds", "audio transcribed, retries included")
 CONTEXT = row(
     "histogram", "context_seconds", "sound and silence the model is shown in a pass", buckets=SPEECH_S
 )
-GUARD_RERUNS = row("counter", "guard_reruns", "stretches heard again, as a short context misled the model")
+FULL_CONTEXT_RETRIES = row(
+    "counter",
+    "full_context_retries",
+    "windows decoded again with the full context, as a short one misled the model",
+)
 ENGINE_FAILURES = row("counter", "engine_failures", "batches on which the engine itself broke")
 
 # In both.

@@ -9,15 +9,15 @@ import torch
 from whisper.tokenizer import Tokenizer
 
 from whisper_serve.engines import EngineSettings, Outcome, Prepared
-from whisper_serve.engines.convert import ctranslate2_folder, vocabulary_of
-from whisper_serve.engines.decoding import Hearing, Stretch, complete, log_mel
-from whisper_serve.engines.openvino.align import align
+from whisper_serve.engines.openvino.alignment import align
 from whisper_serve.engines.openvino.generate import Cache, Prompt, generate, probabilities
-from whisper_serve.engines.openvino.network import Memory, Network
-from whisper_serve.engines.openvino.rules import Rules
-from whisper_serve.engines.segments import Answer, Decoded
-from whisper_serve.engines.vocabulary import CONTEXT_TOKENS
-from whisper_serve.engines.words import Timing, settle
+from whisper_serve.engines.openvino.logit_filters import Rules
+from whisper_serve.engines.openvino.runtime import Memory, Network
+from whisper_serve.engines.whisper.batch_decoder import BatchDecoder, DecodeRequest, complete, log_mel
+from whisper_serve.engines.whisper.convert import ctranslate2_folder, vocabulary_of
+from whisper_serve.engines.whisper.prompt import CONTEXT_TOKENS
+from whisper_serve.engines.whisper.segments import Answer, Decoded
+from whisper_serve.engines.whisper.word_timestamps import Timing, settle
 from whisper_serve.errors import ConfigError
 from whisper_serve.types import Window
 
@@ -40,7 +40,7 @@ class OpenVINOEngine:
         self.vocabulary = vocabulary_of(dims)
         self.rules = Rules(self.vocabulary.tokenizer(), self.vocabulary.suppressed())
         adaptive = settings.context == "adaptive"
-        self.hearing = Hearing(self.listen, self.vocabulary, adaptive, self.largest_batch, self.encode)
+        self.hearing = BatchDecoder(self.listen, self.vocabulary, adaptive, self.largest_batch, self.encode)
 
     def prepare(self, window: Window) -> Prepared:
         return self.hearing.prepare(window)
@@ -51,10 +51,10 @@ class OpenVINOEngine:
     def gpu_memory_gb(self) -> float:
         return 0.0
 
-    def encode(self, stretch: Stretch) -> Memory:
+    def encode(self, stretch: DecodeRequest) -> Memory:
         return self.network.encode(log_mel([stretch], self.network.dims.n_mels).numpy())
 
-    def listen(self, stretches: Sequence[Stretch]) -> list[Decoded]:
+    def listen(self, stretches: Sequence[DecodeRequest]) -> list[Decoded]:
         """Detect, decode and align stretches of one kind, encoded already."""
         languages = self.languages(stretches)
         tokenizers = [
@@ -71,7 +71,7 @@ class OpenVINOEngine:
         parts = zip(languages, answers, words, strict=True)
         return [Decoded(*language, answer, timings) for language, answer, timings in parts]
 
-    def languages(self, stretches: Sequence[Stretch]) -> list[tuple[str, float]]:
+    def languages(self, stretches: Sequence[DecodeRequest]) -> list[tuple[str, float]]:
         """Code and probability of each stretch's language: as given, or the likeliest."""
         if stretches[0].options.language is not None:  # then all of this kind have one
             return [(s.options.language or "", 1.0) for s in stretches]
@@ -85,7 +85,7 @@ class OpenVINOEngine:
 
     def decode(
         self,
-        stretches: Sequence[Stretch],
+        stretches: Sequence[DecodeRequest],
         tokenizers: Sequence[Tokenizer],
         said: Sequence[tuple[int, ...]] | None = None,
     ) -> list[Answer]:
@@ -102,7 +102,7 @@ class OpenVINOEngine:
         answers = generate(self.network, self.rules, prompts, not said, options.temperature)
         return answers if options.logprobs else [replace(answer, logprobs=()) for answer in answers]
 
-    def align(self, stretch: Stretch, answer: Answer, tokenizer: Tokenizer) -> tuple[Timing, ...]:
+    def align(self, stretch: DecodeRequest, answer: Answer, tokenizer: Tokenizer) -> tuple[Timing, ...]:
         """Its words and their times, where asked for."""
         if not stretch.options.word_timestamps:
             return ()

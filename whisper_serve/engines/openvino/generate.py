@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from whisper_serve.engines.openvino.network import Decoder, Floats, Ints, Kept, Memory, Network, Said
-from whisper_serve.engines.openvino.rules import Rules, chosen
-from whisper_serve.engines.segments import Answer
+from whisper_serve.engines.openvino.logit_filters import Rules, chosen
+from whisper_serve.engines.openvino.runtime import Decoder, Floats, Ints, Kept, Memory, Network, Said
+from whisper_serve.engines.whisper.segments import Answer
 
 SEEN, NOT_SEEN = np.float32(0), np.float32(-1e9)  # what is added to scores
 PAST_STEP, MEMORY_STEP = 32, 64  # lengths are rounded up to these: OpenVINO prepares itself for each new one

@@ -16,7 +16,7 @@ import openvino as ov
 from openvino import opset13 as op
 from torch import Tensor
 
-from whisper_serve.engines.convert import Variables
+from whisper_serve.engines.whisper.convert import Variables
 
 LAYER_NORM_EPSILON = 1e-5
 

@@ -1,0 +1,84 @@
+"""whisper-asr-webservice's API, which Bazarr and Speakr speak: a recording in, subtitles or its language out."""
+
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from whisper_serve.api.deps import CallerDep, ServiceDep
+from whisper_serve.api.forms import LANGUAGE, PROMPT, TASK, Blank, FileField, Language, one_of, vad_options
+from whisper_serve.api.native import REFUSALS
+from whisper_serve.api.openai.schemas import WhisperTranscription
+from whisper_serve.api.responses import content, rendered
+from whisper_serve.text.formats import DEFAULT_LANGUAGE, RenderOptions
+from whisper_serve.text.languages import LANGUAGES
+from whisper_serve.types import Options, Task
+
+router = APIRouter(tags=["whisper-asr-webservice"])
+
+OUTPUTS = {name: name for name in ("txt", "vtt", "srt", "tsv")} | {"json": "whisper_json"}  # to FORMATS
+ENCODE = "false: the file is bare samples, 16-bit little-endian, 16 kHz, mono"
+SUBTITLES: dict[str, Any] = {
+    "description": "as output says",
+    "model": WhisperTranscription,
+    "content": content(),
+}
+
+
+class Detected(BaseModel):
+    detected_language: str = Field(description="its English name", examples=["english"])
+    language_code: str = Field(description="ISO 639-1", examples=["en"])
+    confidence: float = Field(description="0 to 1; 0 where nobody speaks", examples=[0.99])
+
+
+@router.post("/asr", response_class=Response, responses=REFUSALS | {200: SUBTITLES})
+async def asr(
+    request: Request,
+    service: ServiceDep,
+    caller: CallerDep,
+    audio_file: FileField,
+    encode: Annotated[bool, Query(description=ENCODE, examples=[False])] = True,
+    task: Annotated[Task, Query(description=TASK, examples=["translate"])] = "transcribe",
+    language: Annotated[Language, Query(description=LANGUAGE, examples=["en"])] = None,
+    initial_prompt: Annotated[str, Query(description=PROMPT, examples=["Whisper, Ray Serve."])] = "",
+    vad_filter: Annotated[
+        bool | None, Blank, Query(description="false: hear silences too", examples=[True])
+    ] = None,
+    word_timestamps: Annotated[
+        bool, Query(description="words with their times, in json", examples=[True])
+    ] = False,
+    output: Annotated[
+        str,
+        one_of(OUTPUTS),
+        Query(description="form of the answer", examples=["srt"], json_schema_extra={"enum": [*OUTPUTS]}),
+    ] = "txt",
+) -> Response:
+    """Transcribe a recording into a file."""
+    options = Options(
+        language=language,
+        task=task,
+        prompt=initial_prompt,
+        word_timestamps=word_timestamps,
+        vad=vad_options(vad_filter),
+        headerless=not encode,
+    )
+    transcript = await service.transcriber.transcribe(await audio_file.read(), options, caller)
+    response = rendered(request, transcript, OUTPUTS[output], RenderOptions(words=word_timestamps))
+    response.headers["asr-engine"] = service.config.model.engine
+    name = quote(audio_file.filename or "audio_file")
+    response.headers["content-disposition"] = f'attachment; filename="{name}.{output}"'
+    return response
+
+
+@router.post("/detect-language", responses=REFUSALS)
+async def detect_language(
+    service: ServiceDep,
+    caller: CallerDep,
+    audio_file: FileField,
+    encode: Annotated[bool, Query(description=ENCODE, examples=[False])] = True,
+) -> Detected:
+    """The language of the first speech in a recording."""
+    heard = await service.transcriber.detect(await audio_file.read(), Options(headerless=not encode), caller)
+    code, confidence = (heard.language, heard.language_probability) if heard else (DEFAULT_LANGUAGE, 0.0)
+    return Detected(detected_language=LANGUAGES[code], language_code=code, confidence=round(confidence, 4))

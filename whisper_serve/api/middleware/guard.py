@@ -1,0 +1,108 @@
+"""Who asks, and with how many bytes: a name for every caller, or a refusal before anything is read.
+
+Plain ASGI, so that streams and uploads pass without being gathered.
+"""
+
+from collections.abc import Sequence
+from ipaddress import IPv6Address, ip_address, ip_network
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from whisper_serve.api.errors import answer, as_problem
+from whisper_serve.api.middleware.api_keys import ApiKeys
+from whisper_serve.errors import Overloaded, TranscriptionError
+from whisper_serve.transcription.admission import Admission, Upload
+
+OPEN = ("/health", "/healthz", "/readyz")  # for those who watch the service; they tell nothing else
+NO_KEY = 1008  # WebSocket: policy violation
+
+
+class Guard:
+    """ring: None where everyone may come in. max_body_bytes: of one request."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        ring: ApiKeys | None,
+        trusted_proxies: Sequence[str],
+        admission: Admission,
+        max_body_bytes: int,
+    ) -> None:
+        self.app = app
+        self.ring = ring
+        self.trusted_proxies = trusted_proxies
+        self.admission = admission
+        self.max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        with self.admission.upload() as upload:
+            try:
+                scope["state"]["caller"] = caller = self._caller(scope)
+                if scope.get("method") == "POST":
+                    self.admission.check(caller)
+                upload.grow_to(min(declared(scope), self.max_body_bytes))
+            except TranscriptionError as e:
+                await refuse(e, scope, receive, send)
+                return
+            await self.app(scope, self._counted(receive, upload), send)
+
+    def _caller(self, scope: Scope) -> str:
+        headers = Headers(scope=scope)
+        if self.ring and scope["path"] not in OPEN:
+            return self.ring.caller(headers)
+        client = scope.get("client")
+        return network_of(origin(client[0] if client else "", headers, self.trusted_proxies))
+
+    def _counted(self, receive: Receive, upload: Upload) -> Receive:
+        """Count bytes as they come: a Content-Length may be missing, or lie."""
+        read = 0
+
+        async def receiving() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self.max_body_bytes:
+                said = f"the upload is larger than {self.max_body_bytes / 1e6:g} MB, the limit"
+                raise HTTPException(413, said)
+            try:
+                upload.grow_to(read)
+            except Overloaded as e:  # FastAPI would take another kind of error for a broken form
+                raise HTTPException(429, str(e), {"retry-after": str(e.retry_after_s)}) from e
+            return message
+
+        return receiving
+
+
+async def refuse(error: TranscriptionError, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": NO_KEY, "reason": str(error)[:120]})
+        return
+    await answer(Request(scope), as_problem(error))(scope, receive, send)
+
+
+def declared(scope: Scope) -> int:
+    length = Headers(scope=scope).get("content-length", "")
+    return int(length) if length.isdecimal() else 0
+
+
+def origin(address: str, headers: Headers, trusted: Sequence[str]) -> str:
+    """The nearest address that is none of our own proxies."""
+    hops = [hop.strip() for value in headers.getlist("x-forwarded-for") for hop in value.split(",")]
+    while address in trusted and hops:
+        address = hops.pop()
+    return address
+
+
+def network_of(address: str) -> str:
+    """An IPv6 caller is known by its /64: it has the choice of the addresses in it."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    return str(ip_network((parsed, 64), strict=False)) if isinstance(parsed, IPv6Address) else address

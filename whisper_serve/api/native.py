@@ -1,0 +1,206 @@
+"""POST /transcribe, the seed dialect: a recording in; its words, and what they took, out, at once or as events."""
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Form, Request, Response
+from pydantic import BaseModel, Field
+
+from whisper_serve.api import sse
+from whisper_serve.api.deps import CallerDep, ServiceDep
+from whisper_serve.api.errors import refusals
+from whisper_serve.api.forms import (
+    FileField,
+    HotwordsField,
+    LanguageField,
+    ParallelField,
+    PromptField,
+    TaskField,
+    TemperatureField,
+    vad_options,
+)
+from whisper_serve.api.responses import timing_headers
+from whisper_serve.text.formats import rounded
+from whisper_serve.types import Dropped, Gap, Options, Segment, Transcript
+
+router = APIRouter(tags=["transcription"])
+
+
+class SpokenWord(BaseModel):
+    word: str
+    start: float = Field(description="seconds from the start of the recording")
+    end: float
+    probability: float
+
+
+class SpokenSegment(BaseModel):
+    start: float = Field(description="seconds from the start of the recording")
+    end: float
+    text: str
+    words: list[SpokenWord]
+
+
+class Missing(BaseModel):
+    start: float = Field(description="seconds from the start of the recording")
+    end: float
+    error: str = Field(description="why it could not be heard")
+
+
+class LeftOut(BaseModel):
+    start: float = Field(description="seconds from the start of the recording")
+    end: float
+    text: str
+    reason: str = Field(description="the filter that took it for invented")
+
+
+class Transcribed(BaseModel):
+    success: bool
+    text: str = Field(examples=["Ask not what your country can do for you."])
+    latency: float = Field(description="seconds this request took")
+    word_count: int
+    gpu_memory: float = Field(description="gigabytes of GPU memory in use; 0 on a CPU")
+    error: str | None = Field(description="one sentence, where success is false")
+    segments: list[SpokenSegment] = Field([], description="with word_timestamps only")
+    success_rate: float = Field(1.0, description="share of the speech windows heard; with allow_partial only")
+    gaps: list[Missing] = Field([], description="with allow_partial only")
+    dropped: list[LeftOut] = Field([], description="with allow_partial only")
+
+
+REFUSALS = refusals(Transcribed, without=(404,))
+EVENTS: dict[str, Any] = {"description": "events", "content": sse.CONTENT}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The form of both endpoints."""
+
+    audio_file: FileField
+    language: LanguageField = None
+    task: TaskField = "transcribe"
+    prompt: PromptField = ""
+    hotwords: HotwordsField = ""
+    temperature: TemperatureField = 0.0
+    word_timestamps: Annotated[
+        bool, Form(description="answer segments and words with their times", examples=[True])
+    ] = False
+    vad: Annotated[
+        bool | None, Form(description="false: hear silences too; absent: as configured", examples=[False])
+    ] = None
+    use_parallel: ParallelField = True
+    allow_partial: Annotated[
+        bool,
+        Form(
+            description="where the model fails on a stretch: answer the rest, and name what is missing",
+            examples=[True],
+        ),
+    ] = False
+
+    def options(self) -> Options:
+        return Options(
+            language=self.language,
+            task=self.task,
+            prompt=self.prompt,
+            hotwords=self.hotwords,
+            temperature=self.temperature,
+            word_timestamps=self.word_timestamps,
+            vad=vad_options(self.vad),
+            use_parallel=self.use_parallel,
+            allow_partial=self.allow_partial,
+        )
+
+
+@router.post("/transcribe", responses=REFUSALS, response_model_exclude_unset=True)
+async def transcribe(
+    request: Request,
+    response: Response,
+    service: ServiceDep,
+    caller: CallerDep,
+    asked: Annotated[Asked, Depends()],
+) -> Transcribed:
+    """Transcribe a recording."""
+    options = asked.options()
+    transcript = await service.transcriber.transcribe(await asked.audio_file.read(), options, caller)
+    response.headers.update(timing_headers(request, transcript))
+    return as_answer(request, transcript, options)
+
+
+@router.post("/transcribe/stream", response_class=Response, responses=REFUSALS | {200: EVENTS})
+async def transcribe_stream(
+    request: Request, service: ServiceDep, asked: Annotated[Asked, Depends()]
+) -> Response:
+    """The same, as server-sent events.
+
+    Each adds `text`, and says in `done` which share of the recording is
+    behind it; with word_timestamps it has `segments` too. The last event is
+    what POST /transcribe answers, or its error.
+    """
+    options = asked.options()
+    pieces = sse.pieces(request, service, await asked.audio_file.read(), options)
+    return await sse.respond(request, events(request, pieces, options))
+
+
+async def events(
+    request: Request, pieces: AsyncGenerator[sse.Piece | Transcript, None], options: Options
+) -> AsyncGenerator[sse.Event, None]:
+    async with aclosing(pieces):
+        async for piece in pieces:
+            if isinstance(piece, Transcript):
+                yield as_answer(request, piece, options).model_dump(exclude_unset=True)
+                continue
+            event: sse.Event = {"text": piece.text, "done": round(piece.step.done, 4)}
+            if options.word_timestamps:
+                event["segments"] = [as_segment(s).model_dump() for s in piece.step.segments]
+            yield event
+
+
+def as_answer(request: Request, transcript: Transcript, options: Options) -> Transcribed:
+    more: dict[str, Any] = {}
+    if options.word_timestamps:
+        more["segments"] = [as_segment(s) for s in transcript.segments]
+    if options.allow_partial:
+        more["success_rate"] = round(transcript.success_rate, 4)
+        more["gaps"] = [as_missing(gap) for gap in transcript.gaps]
+        more["dropped"] = [as_left_out(dropped) for dropped in transcript.dropped]
+    return Transcribed(
+        success=True,
+        text=transcript.text,
+        latency=round(time.perf_counter() - request.state.began, 4),
+        word_count=len(transcript.text.split()),
+        gpu_memory=round(transcript.gpu_memory_gb, 3),
+        error=None,
+        **more,
+    )
+
+
+def as_segment(segment: Segment) -> SpokenSegment:
+    return SpokenSegment(
+        start=rounded(segment.start),
+        end=rounded(segment.end),
+        text=segment.text.strip(),
+        words=[
+            SpokenWord(
+                word=w.text.strip(),
+                start=rounded(w.start),
+                end=rounded(w.end),
+                probability=round(w.probability, 3),
+            )
+            for w in segment.words
+        ],
+    )
+
+
+def as_missing(gap: Gap) -> Missing:
+    return Missing(start=rounded(gap.start), end=rounded(gap.end), error=gap.error)
+
+
+def as_left_out(dropped: Dropped) -> LeftOut:
+    segment = dropped.segment
+    return LeftOut(
+        start=rounded(segment.start),
+        end=rounded(segment.end),
+        text=segment.text.strip(),
+        reason=dropped.reason,
+    )

@@ -1,0 +1,64 @@
+"""A transcript as an HTTP response: its body in a format, and what it took as headers, log fields and metrics."""
+
+import time
+from typing import Any
+
+from fastapi import Request, Response
+
+from whisper_serve.telemetry.metrics import (
+    AUDIO,
+    DECODE_TIME,
+    DROPPED,
+    INFERENCE_TIME,
+    QUEUE_TIME,
+    REAL_TIME_FACTOR,
+    record,
+)
+from whisper_serve.text.formats import FORMATS, RenderOptions
+from whisper_serve.types import Transcript
+
+TEXT: dict[str, Any] = {"schema": {"type": "string"}}
+
+
+def rendered(request: Request, transcript: Transcript, format: str, render: RenderOptions) -> Response:
+    row = FORMATS[format]
+    return Response(
+        row.render(transcript, render), headers=timing_headers(request, transcript), media_type=row.media_type
+    )
+
+
+def content() -> dict[str, Any]:
+    """For OpenAPI: the media types of the formats that are no JSON."""
+    return {row.media_type: TEXT for row in FORMATS.values() if row.media_type != "application/json"}
+
+
+def timing_headers(request: Request, transcript: Transcript) -> dict[str, str]:
+    """Note the figures for the log and the metrics; return them as headers."""
+    took = transcript.timings
+    figures = {
+        "audio_seconds": f"{transcript.duration:.3f}",
+        "decode_ms": f"{took.decode_s * 1000:.1f}",
+        "queue_ms": f"{took.queue_s * 1000:.1f}",
+        "inference_ms": f"{took.inference_s * 1000:.1f}",
+        "batch_windows": f"{took.batch_windows:g}",
+        "batch_seconds": f"{took.batch_audio_s:.1f}",
+    }
+    fields: dict[str, float | str] = {name: float(value) for name, value in figures.items()}
+    fields["windows"] = transcript.windows
+    if request.app.state.service.config.logging.transcripts:
+        fields["text"] = transcript.text
+    request.state.log = fields
+    count(request, transcript)
+    return {f"x-{name.replace('_', '-')}": value for name, value in figures.items()}
+
+
+def count(request: Request, transcript: Transcript) -> None:
+    took, endpoint = transcript.timings, request.scope["route"].path
+    seconds = time.perf_counter() - request.state.began
+    record(AUDIO, transcript.duration, endpoint=endpoint)
+    record(REAL_TIME_FACTOR, seconds / transcript.duration, endpoint=endpoint)
+    record(DECODE_TIME, took.decode_s)
+    record(QUEUE_TIME, took.queue_s)
+    record(INFERENCE_TIME, took.inference_s)
+    for dropped in transcript.dropped:
+        record(DROPPED, reason=dropped.reason)

@@ -1,0 +1,117 @@
+"""The model, as Ray Serve runs it: one engine a replica, windows in batches."""
+
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from opentelemetry.trace import SpanKind
+from ray import serve
+
+from whisper_serve.config.load import Config
+from whisper_serve.engines import EngineSettings, Outcome, load_engine, transcribe
+from whisper_serve.host.hardware import pin_to_cpus
+from whisper_serve.serving.autoscaling import IN_HAND
+from whisper_serve.serving.batch_runner import Asked, BatchRunner
+from whisper_serve.serving.batcher import Batcher
+from whisper_serve.serving.crash_journal import CrashJournal
+from whisper_serve.serving.ray_metrics import start_meters
+from whisper_serve.serving.ray_ports import close_replica_port
+from whisper_serve.telemetry import metrics, tracing
+from whisper_serve.telemetry.logs import set_up_logging
+from whisper_serve.telemetry.metrics import record
+from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Options, Window, WindowResult
+from whisper_serve.weights.download import fetch
+
+SILENCE = Window(np.zeros(SAMPLE_RATE, np.float32), 0.0, Options(language="en"))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    outcome: Outcome
+    replica: str  # the id of who gave it
+
+
+class Replica:
+    """One engine. Ray Serve makes `deployment.num_replicas` of these."""
+
+    def __init__(self, config: Config) -> None:
+        close_replica_port()
+        if config.deployment.cpu_affinity:
+            pin_to_cpus(serve.get_replica_context().rank.local_rank, workers(config))
+        self.log = set_up_logging(config.logging)
+        tracing.set_up_tracing(config.tracing, "model")
+        journal = CrashJournal(Path(tempfile.gettempdir()) / f"whisper_serve-{os.getuid()}" / "passes")
+        began = time.perf_counter()
+        self.engine = load_engine(config.model.engine, engine_settings(config))
+        transcribe(self.engine, [SILENCE])  # so that no caller waits for what a first pass sets up
+        passes = BatchRunner(self.engine, journal, config.server.dead_letter_dir)
+        self.batched = Batcher(
+            passes.prepare,
+            passes.run,
+            workers=self.engine.workers,
+            batch_audio_s=config.deployment.max_batch_audio_s or WINDOW_S,
+            batch_items=self.engine.largest_batch,
+            wait_s=config.deployment.batch_wait_timeout_s,
+        )
+        self.in_hand_s = 0.0
+        took = time.perf_counter() - began
+        self.log.info("model loaded", extra={"model": config.model.size, "seconds": took})
+        if config.server.metrics:
+            start_meters(self._sample)
+        record(metrics.MODEL_LOADS, model=config.model.ids[0])
+        record(metrics.MODEL_LOAD_TIME, took, model=config.model.ids[0])
+
+    def _sample(self) -> None:
+        record(metrics.MEMORY, self.engine.gpu_memory_gb() * 1e9, device="gpu")
+
+    async def hear(
+        self,
+        window: Window,
+        left_s: float,
+        request_id: str,
+        trace: dict[str, str],
+        avoid: tuple[str, ...] = (),
+    ) -> Answer:
+        """left_s: seconds in which its caller still wants it. trace: what its span is part of. avoid: see router.py."""
+        with tracing.span("infer", SpanKind.SERVER, trace):
+            asked = Asked(window, time.monotonic() + left_s, request_id)
+            self.in_hand_s += window.seconds
+            try:
+                outcome = await self.batched(asked, window.seconds)
+            finally:
+                self.in_hand_s -= window.seconds
+            if isinstance(outcome, WindowResult):
+                tracing.note(
+                    "batch",
+                    outcome.batch_inference_s,
+                    windows=outcome.batch_windows,
+                    audio_s=outcome.batch_audio_s,
+                )
+        return Answer(outcome, serve.get_replica_context().replica_id.unique_id)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """What Serve asks for, to hand it to autoscaling.py."""
+        return {IN_HAND: self.in_hand_s}
+
+    async def ready(self) -> bool:
+        """A replica that answers has its model."""
+        return True
+
+
+def workers(config: Config) -> int:
+    """Threads a replica's share of the CPUs allows."""
+    return max(1, int(config.deployment.cpu_per_replica))
+
+
+def engine_settings(config: Config) -> EngineSettings:
+    model = config.model
+    return EngineSettings(
+        weights=None if model.engine == "fake" else fetch(model.size, model.model_dir),
+        device="cuda" if model.device == "cuda" else "cpu",
+        cpus=workers(config),
+        compute_type=model.compute_type,
+        context=model.context,
+    )
