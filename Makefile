@@ -75,8 +75,9 @@ soak: .venv/dev  ## hold a load for long, and plot the memory of every process (
 test-observability: .venv/dev  ## a real Prometheus, and a receiver of traces, beside a service (apt-get install prometheus)
 	$(BIN)/python -m pytest tests/observability
 
-docs: .venv/run  ## write the generated tables into README.md and docs/operations.md
+docs: .venv/dev  ## write the generated tables and the picture of the floors into README.md and docs/
 	$(BIN)/python -m docs.tables
+	$(BIN)/python -m docs.architecture
 
 test-cluster: .venv/dev  ## three hosts on this machine, one lost under load; as root, with openssh-server, rsync, iproute2 (apt-get)
 	$(BIN)/python -m tests.cluster
