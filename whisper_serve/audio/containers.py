@@ -1,4 +1,4 @@
-"""The kinds of file we read, by FFmpeg's names. To take another, add its row."""
+"""The table of containers that can be read, by FFmpeg's names. To accept another, add its row."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,9 @@ ANY = "*"  # among the accepted extensions: every container of the table
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A kind of file."""
-
     name: str  # as users know it
     extensions: tuple[str, ...]
-    exact: bool = False  # its index says how much sound there is, and a healthy file holds that much
+    exact: bool = False  # its index declares a length, and a healthy file holds that much sound
 
 
 CONTAINERS = {  # by FFmpeg's names

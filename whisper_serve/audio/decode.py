@@ -1,12 +1,11 @@
-"""Bytes of any container in, Audio out: 16 kHz, mono, float32, and no longer than it may be.
+"""Decode a file of any container to Audio: 16 kHz, mono, float32, within a limit of seconds.
 
-To take another container, add its row to CONTAINERS in containers.py. All are read by the
-FFmpeg libraries inside PyAV, block by block: no program is started, no other
-file or address is opened, and memory stays near that of the result.
+All containers of containers.py are read by the FFmpeg libraries inside PyAV, block by block: no program is
+started, no other file or address is opened, and memory stays near that of the result. To accept another
+container, add its row there.
 """
 
 import io
-import struct
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
@@ -22,24 +21,27 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from whisper_serve.audio.containers import ANY, CONTAINERS, Container
+from whisper_serve.audio.headers import declared_ratio
 from whisper_serve.errors import BadAudio, TooLarge
 from whisper_serve.types import SAMPLE_RATE, Audio, Samples
 
-RATES = range(1_000, 384_001)  # Hz; others are damaged or hostile headers
+RATES = range(1_000, 384_001)  # Hz; others stand in damaged or hostile headers
 CHANNELS = range(1, 65)
-CRUMBS = 2_000  # packets per second of sound; healthy files have far fewer, and each costs the same
+MAX_PACKETS_A_SECOND = 2_000  # healthy files have far fewer, and each costs the same
 BLOCK = 1 << 15  # samples mixed and resampled at a time
-SLACK_S = 0.5  # the index and the sound of a healthy file differ by less
-STREAMED = 0x7F00_0000  # bytes; a writer that cannot seek back claims this many, or more
-UNWEIGHTED = ("channels", "ambisonic", "binaural")  # in names of layouts FFmpeg cannot mix, as "9 channels"
+TOLERANCE_S = 0.5  # the declared and the decoded length of a healthy file differ by less
+NO_MIX_WEIGHTS = (
+    "channels",
+    "ambisonic",
+    "binaural",
+)  # in names of layouts FFmpeg cannot mix, as "9 channels"
 MP3_STARTS = (b"ID3", b"\xff", b"APETAGEX")
-IFF = {b"RIFF": ("<4sI", b"data"), b"FORM": (">4sI", b"SSND")}  # chunk header; the chunk with the sound
 DECODERS = (  # by FFmpeg's names
     "aac,aac_latm,ac3,alac,amrnb,amrwb,dca,eac3,flac,g722,g726,g729,gsm,gsm_ms,ilbc,mlp,"
     "mp1float,mp2float,mp3float,mp3on4float,nellymoser,opus,s302m,speex,truehd,tta,vorbis,wavpack,"
     "wmalossless,wmapro,wmav1,wmav2,wmavoice,"
 ) + ",".join(name for name in sorted(av.codecs_available) if name.startswith(("pcm_", "adpcm_")))
-OPEN = {
+OPEN_OPTIONS = {
     "format_whitelist": ",".join(CONTAINERS),  # playlists would open other files
     "protocol_whitelist": "",
     "codec_whitelist": DECODERS,  # else a cover picture is decoded, just to learn its size
@@ -47,7 +49,7 @@ OPEN = {
     "max_probe_packets": "1",  # no long search for DTS in a WAV
 }
 
-av.logging.set_level(None)  # FFmpeg's own words stay out of stderr
+av.logging.set_level(None)  # FFmpeg writes nothing to stderr
 
 
 def decode(data: bytes, max_seconds: float, accepted: tuple[str, ...] = (ANY,)) -> Audio:
@@ -67,13 +69,13 @@ def decode(data: bytes, max_seconds: float, accepted: tuple[str, ...] = (ANY,)) 
         _check_accepted(container, accepted)
         _check_start(container, data)
         reader = _Reader(source, container)
-        if reader.promised > max_seconds + SLACK_S:
+        if reader.declared_s > max_seconds + TOLERANCE_S:
             raise _too_long(max_seconds)
         try:
-            pcm = _collected(_at_16k(_mono(reader.frames())), max_seconds)
+            pcm = _concatenate(_at_16k(_mono(reader.frames())), max_seconds)
         except av.FFmpegError as e:
-            raise BadAudio(f"the recording is damaged after {reader.heard:.1f} s") from e
-    _check_whole(reader.heard, max(reader.promised, reader.heard * _claim(data)))
+            raise BadAudio(f"the recording is damaged after {reader.decoded_s:.1f} s") from e
+    _check_complete(reader.decoded_s, max(reader.declared_s, reader.decoded_s * declared_ratio(data)))
     return Audio(
         np.frombuffer(pcm or bytearray(4), np.float32)
     )  # a sample at 44.1 kHz is a third of one here
@@ -94,7 +96,7 @@ def from_pcm(data: bytes, max_seconds: float = inf) -> Audio:
 
 def _opened(data: bytes) -> InputContainer:
     try:
-        return av.open(io.BytesIO(data), "r", options=OPEN, metadata_errors="replace")
+        return av.open(io.BytesIO(data), "r", options=OPEN_OPTIONS, metadata_errors="replace")
     except av.FFmpegError as e:
         if data[8:12] == b"WAVE":
             raise BadAudio("no sound in this file: its WAV header is damaged, or nothing follows it") from e
@@ -115,36 +117,15 @@ def _check_start(container: Container, data: bytes) -> None:
         raise BadAudio("this MP3 recording lacks its beginning: it starts in the middle of a frame")
 
 
-def _check_whole(heard: float, promised: float) -> None:
-    if not heard:
+def _check_complete(decoded_s: float, declared_s: float) -> None:
+    if not decoded_s:
         raise BadAudio("no sound in this file")
-    if heard < promised - SLACK_S:
-        raise BadAudio(f"the recording is cut short: {heard:.1f} of {promised:.1f} s could be read")
-
-
-def _claim(data: bytes) -> float:
-    """How many times more sound the header of a WAV or AIFF claims than follows it; 1 if none is missing.
-
-    FFmpeg keeps quiet about it. A claim of zero or of two gigabytes is none:
-    it was written before the sound, to a pipe.
-    """
-    if data[:4] not in IFF:
-        return 1.0
-    header, sound = IFF[data[:4]]
-    at = 12
-    for _ in range(64):  # no healthy file has more chunks before its sound
-        if at + 8 >= len(data):
-            break
-        name, size = struct.unpack_from(header, data, at)
-        there = len(data) - at - 8
-        if name == sound:
-            return float(size / there) if there < size < STREAMED else 1.0
-        at += 8 + size + size % 2
-    return 1.0
+    if decoded_s < declared_s - TOLERANCE_S:
+        raise BadAudio(f"the recording is cut short: {decoded_s:.1f} of {declared_s:.1f} s could be read")
 
 
 class _Reader:
-    """One open file, read once, and how much of it was heard."""
+    """One open file, read once, with its declared length and how much of it has been decoded."""
 
     def __init__(self, source: InputContainer, container: Container) -> None:
         stream = next(iter(source.streams.audio), None)
@@ -157,33 +138,36 @@ class _Reader:
         self._stream = stream
         unit = float(stream.time_base or 0)  # seconds
         self._start = (stream.start_time or 0) * unit
-        self.promised = (stream.duration or 0) * unit if container.exact else 0.0  # seconds
-        self.heard = 0.0  # seconds, silent gaps between frames included
+        self.declared_s = (stream.duration or 0) * unit if container.exact else 0.0
+        self.decoded_s = 0.0  # silent gaps between frames included
 
     def frames(self) -> Iterator[av.AudioFrame]:
-        """Every frame that can be decoded. A few broken packets are passed over, as players do."""
-        sound = 0.0  # seconds, without gaps
+        """Every frame that can be decoded. A few broken packets are skipped, as players do."""
+        without_gaps_s = 0.0
         packets = broken = 0
         for packet in self._packets():
             packets += 1
-            if packets > 5_000 + CRUMBS * sound:
-                raise BadAudio("the sound is stored in crumbs of under a millisecond; convert the file first")
+            if packets > 5_000 + MAX_PACKETS_A_SECOND * without_gaps_s:
+                raise BadAudio(
+                    "the sound is stored in packets of under a millisecond; convert the file first"
+                )
             try:
                 frames = packet.decode()
             except av.FFmpegError as e:
                 broken += 1
                 if broken > 2 + packets // 20:
-                    raise BadAudio(f"the recording is damaged around {self.heard:.1f} s") from e
+                    raise BadAudio(f"the recording is damaged around {self.decoded_s:.1f} s") from e
                 continue
             for frame in frames:
                 _check_shape(frame)
                 seconds = frame.samples / frame.sample_rate
-                sound += seconds
-                self.heard = max(self.heard, sound, (frame.time or 0.0) + seconds - self._start)
+                without_gaps_s += seconds
+                end = (frame.time or 0.0) + seconds - self._start
+                self.decoded_s = max(self.decoded_s, without_gaps_s, end)
                 yield frame
 
     def _packets(self) -> "Iterator[av.Packet[AudioStream]]":  # PyAV is generic in its stubs only
-        # PyAV 18.1 trips over a stream that appeared midway, once all packets are out.
+        # PyAV 18.1 raises IndexError at the end of a file where a stream appeared midway.
         with suppress(IndexError):
             yield from self._source.demux(self._stream)
 
@@ -214,13 +198,13 @@ def _mono(frames: Iterable[av.AudioFrame]) -> Iterator[tuple[int, Samples]]:
     low-frequency channel of a guessed 5.1 would be dropped, and may be a speaker.
     """
     for (rate, _, layout), alike in groupby(frames, lambda f: (f.sample_rate, f.format.name, f.layout.name)):
-        target = layout if any(word in layout for word in UNWEIGHTED) else "mono"
+        target = layout if any(word in layout for word in NO_MIX_WEIGHTS) else "mono"
         mixer = av.AudioResampler("flt", target, frame_size=BLOCK)
         loudest = 1.0 if target == layout else _loudest_mix(layout)
         for frame in chain(alike, [None]):
             for mixed in mixer.resample(frame):
                 # Interleaved: PyAV 18.1 misreads the planes of more than eight channels.
-                samples = _tamed(np.asarray(mixed.to_ndarray()[0], np.float32) / np.float32(loudest))
+                samples = _clipped(np.asarray(mixed.to_ndarray()[0], np.float32) / np.float32(loudest))
                 yield rate, samples if target == "mono" else samples.reshape(mixed.samples, -1).mean(axis=1)
 
 
@@ -240,11 +224,11 @@ def _at_16k(blocks: Iterable[tuple[int, Samples]]) -> Iterator[Samples]:
             continue
         resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
         for _, block in alike:
-            yield _tamed(resampler.resample_chunk(block))
-        yield _tamed(resampler.resample_chunk(np.empty(0, np.float32), last=True))
+            yield _clipped(resampler.resample_chunk(block))
+        yield _clipped(resampler.resample_chunk(np.empty(0, np.float32), last=True))
 
 
-def _tamed(block: Samples) -> Samples:
+def _clipped(block: Samples) -> Samples:
     """Bring every sample into [-1, 1], in place.
 
     NaN becomes silence: it comes as stray samples out of float editors, and one
@@ -256,7 +240,7 @@ def _tamed(block: Samples) -> Samples:
     return block
 
 
-def _collected(blocks: Iterable[Samples], max_seconds: float) -> bytearray:
+def _concatenate(blocks: Iterable[Samples], max_seconds: float) -> bytearray:
     """Bytes of all blocks, one after another; a bytearray grows in place where concatenation would double."""
     pcm = bytearray()
     for block in blocks:

@@ -1,4 +1,4 @@
-"""Sound in, how likely each frame of it is speech out: Silero VAD, an ONNX model that ships inside faster-whisper.
+"""Voice activity detection with Silero VAD, an ONNX model that ships inside faster-whisper: a speech probability per frame.
 
 It runs on OpenVINO where that is installed, in half the time it takes on onnxruntime; the scores are the same.
 """
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from whisper_serve.errors import StartError
 from whisper_serve.types import Samples
 
-FRAME = 512  # samples, 32 ms: what it scores at a time
-CONTEXT = 64  # samples of the frame before that it sees again
-STATE = (1, 1, 128)
+FRAME = 512  # samples, 32 ms: what one probability is for
+CONTEXT = 64  # samples of the frame before that the model takes with each frame
+STATE = (1, 1, 128)  # shape of the LSTM's h and of its c
 
 Scores = NDArray[np.float32]  # shape (frames,), 0 to 1: how likely each frame is speech
 Arrays = list[NDArray[np.float32]]
@@ -25,31 +25,31 @@ Run = Callable[[dict[str, NDArray[np.float32]]], Arrays]  # input, h and c in; s
 
 
 class Silero:
-    """One recording, or one live stream: it remembers what it has heard.
+    """The scorer of one recording, or of one live stream: it keeps the model's state between blocks.
 
-    Scores do not depend on how the recording was divided into blocks. faster-whisper's own loop
+    Scores do not depend on how the recording is divided into blocks. faster-whisper's own loop
     copies the whole recording twice over; this one copies a block.
     """
 
     def __init__(self) -> None:
         self._run = load_silero()()
         self._hidden = self._cell = np.zeros(STATE, np.float32)
-        self._before = np.zeros(CONTEXT, np.float32)
+        self._context = np.zeros(CONTEXT, np.float32)
 
     def __call__(self, block: Samples) -> Scores:
-        """Scores of whole frames, which follow those of the call before."""
-        heard = np.concatenate([self._before, block])
-        frames = np.ascontiguousarray(sliding_window_view(heard, CONTEXT + FRAME)[::FRAME])
-        self._before = heard[-CONTEXT:]
+        """Scores of a block of whole frames, which follows that of the call before."""
+        samples = np.concatenate([self._context, block])
+        frames = np.ascontiguousarray(sliding_window_view(samples, CONTEXT + FRAME)[::FRAME])
+        self._context = samples[-CONTEXT:]
         scores, self._hidden, self._cell = self._run({"input": frames, "h": self._hidden, "c": self._cell})
         return scores
 
 
 @cache
 def load_silero() -> Callable[[], Run]:
-    """The model, on one CPU thread: each call makes what runs it for one recording.
+    """Load the model, on one CPU thread. Each call of the function it returns starts an inference session for one recording.
 
-    Threads that ask first at the same moment may each load it, in 0.2 s; one copy stays. Raises StartError
+    Threads that call it first at the same moment may each load it, in 0.2 s; one copy stays. Raises StartError
     where faster-whisper is not installed, or holds no model.
     """
     file = model_file()
@@ -80,7 +80,7 @@ def on_openvino(file: Path) -> Callable[[], Run]:
     model = openvino.Core().compile_model(file, "CPU", settings)
 
     def start() -> Run:
-        request = model.create_infer_request()  # takes one run at a time
+        request = model.create_infer_request()  # for one call at a time
         return lambda feed: list(request.infer(feed, share_inputs=True).values())
 
     return start

@@ -1,9 +1,8 @@
-"""Audio in, windows cut at silences out: the stretches of a recording worth hearing.
+"""Voice activity detection, and splitting a recording at silences into windows of speech.
 
-Three steps. A method scores every frame of FRAME samples: how likely is it
-speech? SpeechSegmenter makes spans of speech from the scores, one frame at a time, so
-that live audio gets the decisions a file gets. Then the spans are padded, cut
-where they are too long, and packed into windows.
+Three steps. A method scores every frame of FRAME samples with a speech probability. SpeechSegmenter makes spans
+of speech from the scores, one frame at a time, so that live audio gets the decisions a file gets. Then the spans
+are padded, split where they are too long, and packed into windows.
 
 To add a method: write a function or class that scores blocks, and list it in METHODS.
 """
@@ -24,10 +23,10 @@ BLOCK = 128 * FRAME  # samples scored in one go, 4 s: larger blocks take more me
 # A pause longer than this ends its window. It is longer than a breath or a
 # full stop, so sentences keep their neighbours; more of it would be encoded for nothing.
 PAUSE_S = 2.0
-# A cut is looked for in the last fifth of a window, 6 s of 30, and what is
-# left of the speech after it is no shorter: a lone word is heard badly.
-CUT_SHARE = 0.2
-SMOOTH = 5  # frames, 160 ms: a cut wants a pause between words, not a closed mouth inside one
+# Unbroken speech is split in the last fifth of a window, 6 s of 30, and what is
+# left after the split is no shorter: a lone word is transcribed badly.
+SPLIT_SHARE = 0.2
+SMOOTH = 5  # frames, 160 ms: a split belongs in a pause between words, not in a plosive inside one
 
 ENERGY_RMS = 0.005  # quieter frames are not speech
 ENERGY_CROSSINGS = 50  # zero crossings a frame; noise and hiss have more
@@ -37,30 +36,30 @@ Scorer = Callable[[Samples], Scores]  # fed whole frames, block after block of o
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of a recording: samples[start:end]."""
+    """A range of a recording: samples[start:end]."""
 
     start: int  # samples from the start of the recording
     end: int
 
 
 def windows(audio: Audio, options: VadOptions, window_s: float = WINDOW_S) -> list[Span]:
-    """The stretches of `audio` that hold speech, in order, none longer than `window_s` (>= 1).
+    """The windows of `audio` that hold speech, in order, none longer than `window_s` seconds (>= 1).
 
-    They never overlap, and are cut at pauses; inside speech that has none, at its
+    They never overlap, and are split at pauses; inside speech that has none, at its
     quietest point. Empty where nobody speaks. Needs memory for one block beside the audio.
     """
-    return cut(audio.samples, score(audio.samples, METHODS[options.method]()), options, window_s)
+    return split(audio.samples, score(audio.samples, METHODS[options.method]()), options, window_s)
 
 
-def cut(samples: Samples, scores: Scores, options: VadOptions, window_s: float = WINDOW_S) -> list[Span]:
-    """The windows of a recording whose frames have been scored."""
+def split(samples: Samples, scores: Scores, options: VadOptions, window_s: float = WINDOW_S) -> list[Span]:
+    """The windows of a recording whose frames have been scored. `scores` has shape (frames,)."""
     longest = int(window_s * SAMPLE_RATE)
     spans = _pad(speech(scores, options, len(samples)), options, len(samples))
-    return _pack([piece for span in spans for piece in _split(span, longest, samples, scores)], longest)
+    return _pack([piece for span in spans for piece in _split_span(span, longest, samples, scores)], longest)
 
 
 def score(samples: Samples, scorer: Scorer) -> Scores:
-    """Score every frame of a recording; the last one is filled up with silence."""
+    """Score every frame of a recording, shape (frames,); the last one is filled up with silence."""
     whole = len(samples) // FRAME * FRAME
     scores = [scorer(samples[at : min(at + BLOCK, whole)]) for at in range(0, whole, BLOCK)]
     if whole < len(samples):
@@ -77,49 +76,51 @@ def speech(scores: Scores, options: VadOptions, end: int) -> list[Span]:
 
 
 class SpeechSegmenter:
-    """Who speaks when: frame scores in, one at a time, spans of speech out as each ends.
+    """Finds spans of speech in frame scores, which come one at a time; each span is returned as it ends.
 
-    Speech begins with a frame at the threshold and ends with the pause that
-    outlasts min_silence_s. Scores between the threshold and 0.15 below it
-    (Silero's own margin) neither begin speech nor end it.
+    Speech begins with a frame at the threshold and ends with a pause of min_silence_s.
+    Scores between the threshold and 0.15 below it (the margin in Silero VAD's own
+    get_speech_timestamps) neither begin speech nor end it.
     """
 
     def __init__(self, options: VadOptions) -> None:
-        self._begin = options.threshold
-        self._end = max(options.threshold - 0.15, 0.01)
-        self._patience = ceil(options.min_silence_s * SAMPLE_RATE / FRAME)  # frames
-        self._shortest = options.min_speech_s * SAMPLE_RATE  # samples
+        self._begin_score = options.threshold
+        self._end_score = max(options.threshold - 0.15, 0.01)
+        self._min_silence = ceil(options.min_silence_s * SAMPLE_RATE / FRAME)  # frames
+        self._min_speech = options.min_speech_s * SAMPLE_RATE  # samples
         self._frame = 0
-        self._since: int | None = None  # frame where speech began
-        self._quiet: int | None = None  # frame where the present pause in it began
+        self._speech_start: int | None = None  # frame where speech began
+        self._pause_start: int | None = None  # frame where the pause it is in began
 
     @property
     def speaking(self) -> bool:
-        return self._since is not None
+        return self._speech_start is not None
 
     def feed(self, probability: float) -> Span | None:
-        """Take the next frame; a span, if the pause that ends one has just lasted long enough."""
+        """Take the next frame; the span of speech that this frame ends, if any."""
         frame = self._frame
         self._frame += 1
-        if probability >= self._begin:
-            self._since = frame if self._since is None else self._since
-            self._quiet = None
-        elif self._since is not None and (self._quiet is not None or probability < self._end):
-            self._quiet = frame if self._quiet is None else self._quiet
-            if self._frame - self._quiet >= self._patience:
-                return self._take(self._quiet * FRAME)
+        if probability >= self._begin_score:
+            self._speech_start = frame if self._speech_start is None else self._speech_start
+            self._pause_start = None
+        elif self._speech_start is not None and (
+            self._pause_start is not None or probability < self._end_score
+        ):
+            self._pause_start = frame if self._pause_start is None else self._pause_start
+            if self._frame - self._pause_start >= self._min_silence:
+                return self._take(self._pause_start * FRAME)
         return None
 
     def close(self, end: int) -> Span | None:
-        """The recording is over, after `end` samples: the span still open, if any."""
-        return self._take(end if self._quiet is None else self._quiet * FRAME)
+        """End the recording after `end` samples: the span of speech it ends in, if any."""
+        return self._take(end if self._pause_start is None else self._pause_start * FRAME)
 
     def _take(self, end: int) -> Span | None:
-        if self._since is None:
+        if self._speech_start is None:
             return None
-        span = Span(self._since * FRAME, end)
-        self._since = self._quiet = None
-        return span if end - span.start >= self._shortest else None
+        span = Span(self._speech_start * FRAME, end)
+        self._speech_start = self._pause_start = None
+        return span if end - span.start >= self._min_speech else None
 
 
 def _pad(spans: list[Span], options: VadOptions, end: int) -> list[Span]:
@@ -132,9 +133,9 @@ def _pad(spans: list[Span], options: VadOptions, end: int) -> list[Span]:
     ]
 
 
-def _split(span: Span, longest: int, samples: Samples, scores: Scores) -> Iterator[Span]:
-    """Cut unbroken speech into pieces no longer than `longest`, each at a quiet point."""
-    margin = int(longest * CUT_SHARE)
+def _split_span(span: Span, longest: int, samples: Samples, scores: Scores) -> Iterator[Span]:
+    """Split unbroken speech into pieces no longer than `longest` samples, each at a quiet point."""
+    margin = int(longest * SPLIT_SHARE)
     start = span.start
     while span.end - start > longest:
         limit = min(start + longest, span.end - margin)
@@ -145,7 +146,7 @@ def _split(span: Span, longest: int, samples: Samples, scores: Scores) -> Iterat
 
 
 def _quietest(span: Span, samples: Samples, scores: Scores) -> int:
-    """The sample in `span` where a cut hurts least: low in level and least like speech."""
+    """The best sample in `span` to split at: where level and speech probability together are lowest."""
     first, last = ceil(span.start / FRAME), span.end // FRAME
     frames = samples[first * FRAME : last * FRAME].reshape(-1, FRAME)
     level = np.sqrt(np.mean(np.square(frames), axis=1))
@@ -155,7 +156,7 @@ def _quietest(span: Span, samples: Samples, scores: Scores) -> int:
 
 
 def _pack(pieces: list[Span], longest: int) -> list[Span]:
-    """Join neighbours, pauses included, into windows no longer than `longest`."""
+    """Join neighbours, pauses included, into windows no longer than `longest` samples."""
     packed: list[Span] = []
     for piece in pieces:
         last = packed[-1] if packed else None
@@ -168,7 +169,7 @@ def _pack(pieces: list[Span], longest: int) -> list[Span]:
 
 
 def energy(block: Samples) -> Scores:
-    """1 for frames loud enough and not hissing, 0 for others. No model; deaf to whispers, fooled by music."""
+    """1 for frames loud enough and not hissing, 0 for others. Uses no model; misses whispers and takes music for speech."""
     from librosa.feature import rms, zero_crossing_rate  # takes seconds to import
 
     shape: dict[str, Any] = {"frame_length": FRAME, "hop_length": FRAME, "center": False}
@@ -178,6 +179,7 @@ def energy(block: Samples) -> Scores:
 
 
 def everything(block: Samples) -> Scores:
+    """1 for every frame."""
     return np.ones(len(block) // FRAME, np.float32)
 
 

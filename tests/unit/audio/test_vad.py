@@ -9,7 +9,7 @@ import soundfile
 
 from loadtest.speech import shared
 from whisper_serve.audio.silero import FRAME, Scores
-from whisper_serve.audio.vad import METHODS, Span, SpeechSegmenter, cut, everything, score, speech, windows
+from whisper_serve.audio.vad import METHODS, Span, SpeechSegmenter, everything, score, speech, split, windows
 from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Audio, Samples, VadOptions
 
 SILERO = VadOptions(threshold=0.5, min_speech_s=0.1, min_silence_s=0.5, padding_s=0.2)
@@ -43,7 +43,7 @@ def loud(block: Samples) -> Scores:
 
 def cut_loud(whole: Audio, options: VadOptions = SILERO, window_s: float = WINDOW_S) -> list[Span]:
     """Windows, where every loud frame is speech."""
-    return cut(whole.samples, score(whole.samples, loud), options, window_s)
+    return split(whole.samples, score(whole.samples, loud), options, window_s)
 
 
 def in_seconds(spans: list[Span]) -> list[tuple[float, float]]:
@@ -101,7 +101,7 @@ def test_a_cut_prefers_the_pause_that_only_the_scores_show() -> None:
     whole = audio(voice(40))  # steadily loud, as with music under the voice
     scores = score(whole.samples, everything)
     scores[round(27.0 / FRAME_S) : round(27.3 / FRAME_S)] = 0.4
-    spans = cut(whole.samples, scores, SILERO)
+    spans = split(whole.samples, scores, SILERO)
     assert 27.0 <= spans[0].end / SAMPLE_RATE <= 27.3
 
 
