@@ -1,22 +1,23 @@
-"""Everything that can go wrong, in words the caller can act on.
+"""The errors of the service, each with a message the caller can act on.
 
-    TranscriptionError                                           kind: internal
-      BadRequest        the request makes no sense               kind: invalid
-        BadAudio        the bytes are no recording we can read   kind: invalid
-      TooLarge          more bytes or seconds than we take       kind: too_large
-      Unauthorized      no key, or one that is not known         kind: unauthorized
-      NotFound          no such model, or thing                  kind: not_found
-      Overloaded        no room in the queue; try later          kind: overloaded
-      Unavailable       no model replica is ready                kind: unavailable
-      TimedOut          it took longer than the request may      kind: timeout
-      ModelFailed       the model broke on this audio            kind: internal
-        PoisonWindow          replicas died of it: not to be tried     kind: internal
-    StartError                                                   exit code 2
-      ConfigError       a field is unknown, ill-typed, or impossible
-      WeightsError      no source gave the model's files, verified
+    TranscriptionError                                                  kind: internal
+      BadRequest        a parameter is invalid or contradicts another   kind: invalid
+        BadAudio        the bytes are no recording that can be decoded  kind: invalid
+      TooLarge          more bytes or seconds than are accepted         kind: too_large
+      Unauthorized      no API key, or an unknown one                   kind: unauthorized
+      NotFound          no such model or path                           kind: not_found
+      Overloaded        no room in the queue; try again later           kind: overloaded
+      Unavailable       no model replica is ready                       kind: unavailable
+      TimedOut          it took longer than a request may take          kind: timeout
+      ModelFailed       the model failed on this audio                  kind: internal
+        PoisonWindow    model replicas died of transcribing it, so      kind: internal
+                        that it is not tried again
+    StartError                                                          exit code 2
+      ConfigError       a setting is unknown, ill-typed or impossible
+      WeightsError      the model's files cannot be had, verified or read
 
 Errors cross process borders (a replica raises, the ingress answers), so their
-arguments are positional and they pickle as they are. None of them knows HTTP:
+arguments are positional and they can be pickled. None of them knows HTTP:
 each transport has one table from `kind` to its own codes.
 """
 

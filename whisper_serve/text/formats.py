@@ -1,6 +1,6 @@
-"""A Transcript in, a response body out. To add a format: write a function, list it in FORMATS.
+"""Render a transcript as a response body. To add a format: write a function and list it in FORMATS.
 
-Every time passes through `milliseconds`, and so is rounded once and alike in all formats.
+Every time goes through `milliseconds`, so that it is rounded once and alike in all formats.
 """
 
 import json
@@ -12,13 +12,13 @@ from whisper_serve.text.languages import LANGUAGES
 from whisper_serve.text.subtitles import AS_SEGMENTS, Caption, Layout, captions, on_one_line
 from whisper_serve.types import Segment, TokenLogprob, Transcript
 
-DEFAULT_LANGUAGE = "en"  # the language where nobody speaks: clients' parsers want one
-AUDIO_TOKENS_PER_S = 50  # positions of Whisper's encoder, which is what it counts sound in
+DEFAULT_LANGUAGE = "en"  # of a transcript without words: clients' parsers require one
+AUDIO_TOKENS_PER_S = 50  # positions of Whisper's encoder
 
 
 @dataclass(frozen=True, slots=True)
 class RenderOptions:
-    """Which parts of a transcript its reader wants to see."""
+    """Which parts of a transcript to render."""
 
     segments: bool = True  # in verbose_json
     words: bool = False  # in formats that list them
@@ -100,14 +100,15 @@ def as_tsv(t: Transcript, options: RenderOptions) -> str:
 
 def as_srt(t: Transcript, options: RenderOptions) -> str:
     return "\n".join(
-        f"{n}\n{span(caption, ',')}\n{caption.text.replace('-->', '->')}\n"
+        f"{n}\n{cue_timing(caption, ',')}\n{caption.text.replace('-->', '->')}\n"
         for n, caption in enumerate(captions(t.segments, options.layout), 1)
     )
 
 
 def as_vtt(t: Transcript, options: RenderOptions) -> str:
     cues = (
-        f"{span(caption, '.')}\n{escaped(caption.text)}\n" for caption in captions(t.segments, options.layout)
+        f"{cue_timing(caption, '.')}\n{escaped(caption.text)}\n"
+        for caption in captions(t.segments, options.layout)
     )
     return "\n".join(["WEBVTT\n", *cues])
 
@@ -132,14 +133,15 @@ def lines(texts: Iterable[str]) -> str:
     return "".join(f"{text}\n" for text in texts)
 
 
-def span(caption: Caption, mark: str) -> str:
-    """Its times; a caption lasts at least a millisecond, or no player would show it."""
+def cue_timing(caption: Caption, mark: str) -> str:
+    """ "00:00:03,500 --> 00:00:04,000"; at least a millisecond, or no player would show the caption."""
     start = milliseconds(caption.start)
-    return f"{format_timestamp(start, mark)} --> {format_timestamp(max(milliseconds(caption.end), start + 1), mark)}"
+    end = max(milliseconds(caption.end), start + 1)
+    return f"{format_timestamp(start, mark)} --> {format_timestamp(end, mark)}"
 
 
 def escaped(text: str) -> str:
-    """WebVTT's text has markup; what was said has none."""
+    """Text for WebVTT, which would take these characters for markup."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
@@ -180,7 +182,7 @@ def usage(t: Transcript) -> dict[str, Any]:
 
 
 def token_usage(t: Transcript) -> dict[str, Any]:
-    """What a stream ends with: OpenAI's schema has no usage by duration there. The seconds are in it too."""
+    """Usage in tokens, at the end of a stream: OpenAI's schema has no usage by duration there. Seconds are added."""
     audio, text = round(t.duration * AUDIO_TOKENS_PER_S), sum(len(s.tokens) for s in t.segments)
     return {
         "type": "tokens",

@@ -1,7 +1,6 @@
-"""Whisper's languages: ISO 639-1 code (or Whisper's own) to English name, and back.
+"""The table of Whisper's languages: ISO 639-1 code (or Whisper's own) to English name, and back.
 
-The same table as whisper.tokenizer.LANGUAGES (a test holds them together), without
-importing torch.
+The same as whisper.tokenizer.LANGUAGES (a test compares them), without importing torch.
 """
 
 LANGUAGES = {
@@ -107,7 +106,7 @@ LANGUAGES = {
     "yue": "cantonese",
 }
 
-# Other names the same languages go by.
+# Other names of the same languages.
 ALIASES = {
     "burmese": "my",
     "valencian": "ca",

@@ -1,4 +1,4 @@
-"""Segments in, captions out: what a subtitle shows at once, in lines no longer than asked for.
+"""Divide segments into captions and lines, for the subtitle formats.
 
 Lines break as in openai-whisper's subtitle writers, whose options these are.
 """
@@ -9,7 +9,7 @@ from math import inf
 
 from whisper_serve.types import Segment, Word
 
-PAUSE_S = 3.0  # a longer one ends a caption, where captions may join segments
+MAX_PAUSE_S = 3.0  # a longer pause ends a caption, where captions may join segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +28,11 @@ AS_SEGMENTS = Layout()
 class Caption:
     start: float
     end: float
-    text: str  # its lines, parted by newlines
+    text: str  # its lines, separated by newlines
 
 
 def captions(segments: Sequence[Segment], layout: Layout) -> list[Caption]:
-    """Any layout but AS_SEGMENTS wants segments with words; one without counts as a single word."""
+    """The captions of segments. In any layout but AS_SEGMENTS, a segment without words counts as a single word."""
     if layout == AS_SEGMENTS:
         return [Caption(s.start, s.end, text) for s in segments if (text := on_one_line(s.text).strip())]
     return list(_filled(segments, layout))
@@ -47,12 +47,12 @@ def _filled(segments: Sequence[Segment], layout: Layout) -> Iterator[Caption]:
     width, most_lines = layout.max_line_width or inf, layout.max_line_count or inf
     lines: list[str] = []
     start = end = before = 0.0
-    for word, opens in _words(segments, layout.max_words_per_line):
-        parted = opens if keeps_segments else word.start - before > PAUSE_S
-        if lines and not parted and len(lines[-1]) + len(word.text) <= width:
+    for word, begins in _words(segments, layout.max_words_per_line):
+        ends = begins if keeps_segments else word.start - before > MAX_PAUSE_S
+        if lines and not ends and len(lines[-1]) + len(word.text) <= width:
             lines[-1] += word.text
         else:
-            if lines and (parted or len(lines) >= most_lines):
+            if lines and (ends or len(lines) >= most_lines):
                 yield Caption(start, end, "\n".join(lines))
                 lines = []
             start = start if lines else word.start
@@ -62,11 +62,11 @@ def _filled(segments: Sequence[Segment], layout: Layout) -> Iterator[Caption]:
         yield Caption(start, end, "\n".join(lines))
 
 
-def _words(segments: Sequence[Segment], at_once: int | None) -> Iterator[tuple[Word, bool]]:
-    """Every word, and whether it is the first of its segment, or of the next so many in it."""
+def _words(segments: Sequence[Segment], group: int | None) -> Iterator[tuple[Word, bool]]:
+    """Every word, and whether it is the first of its segment, or of a group of so many words in it."""
     for segment in segments:
         whole = Word(segment.start, segment.end, segment.text, 1.0)
         words = [word for word in segment.words or (whole,) if word.text.strip()]
         for i, word in enumerate(words):
             text = on_one_line(word.text)
-            yield Word(word.start, word.end, text, word.probability), i % (at_once or len(words)) == 0
+            yield Word(word.start, word.end, text, word.probability), i % (group or len(words)) == 0
