@@ -186,7 +186,7 @@ class Quality(Section):
     )
     logprob_threshold: float = Field(-1.0, le=0, description="mean log-probability below which to try warmer")
     no_speech_threshold: float = Field(
-        FilterSettings().no_speech_prob,
+        FilterSettings().no_speech_threshold,
         ge=0,
         le=1,
         description="no-speech probability above which unlikely text is silence",

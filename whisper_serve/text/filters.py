@@ -1,14 +1,13 @@
-"""A segment and the last kept one in, keep or drop out: words nobody said.
+"""Filters that drop segments of words nobody said.
 
-In silence and noise Whisper writes what it read most: credits, farewells, the
-same words again and again. A filter sees one segment, the last one that was
-kept and the language, and remembers nothing; so a streamed answer and a waited
-one agree.
+In silence and noise Whisper writes what its training texts are full of: credits, farewells, the
+same words again and again. A filter is given one segment, the last one that was
+kept and the language, and keeps no state; so streamed and complete answers agree.
 
-To add a filter: write a function that says True for what must go, and list it
-in FILTERS. Phrases are in hallucinations.json: those in never_said go
+To add a filter: write a function that returns True for a segment to drop, and list it
+in FILTERS. Phrases are in hallucinations.json: those in never_said are dropped
 whatever the model's confidence, those in sometimes_said only where it is
-doubtful; case, accents, digits, spaces and punctuation do not count, and *
+low; case, accents, digits, spaces and punctuation do not count, and *
 stands for anything.
 """
 
@@ -26,17 +25,17 @@ from whisper_serve.types import Segment
 
 @dataclass(frozen=True, slots=True)
 class FilterSettings:
-    """Where the filters draw their lines."""
+    """Thresholds of the filters and of the temperature fallback."""
 
-    # Whisper's own two, from its temperature fallback.
-    loop_ratio: float = 2.4  # text that zlib makes this many times smaller repeats itself
-    low_logprob: float = -1.0  # below it, the words are guesses
-    # Base heard real speech at 0.29 and less, but for one clip at 0.36 that it could make nothing of;
-    # a song and a crowd at 0.35 to 0.51, noise and silence at 0.6 and more.
-    no_speech_prob: float = 0.3  # above it, guesses, loops and farewells are not believed
-    doubtful_loop_ratio: float = 1.9  # what counts as a loop there
-    long_letters: int = 40  # about eight words: nobody says so many twice over without a pause
-    touch_s: float = 1.0  # a shorter gap is no pause
+    # openai-whisper's own two, from its temperature fallback.
+    compression_ratio_threshold: float = 2.4  # text that zlib makes more times smaller is repetitive
+    logprob_threshold: float = -1.0  # below this mean log-probability, the words are guesses
+    # Base gives real speech 0.29 and less, but for one clip at 0.36 of which it transcribes nothing right;
+    # a song and a crowd 0.35 to 0.51, noise and silence 0.6 and more.
+    no_speech_threshold: float = 0.3  # above it, guesses, repetitive texts and farewells are dropped
+    doubtful_compression_ratio: float = 1.9  # what counts as repetitive there
+    long_letters: int = 40  # about eight words: nobody says so many twice without a pause
+    min_pause_s: float = 1.0  # between two segments
     alphanumeric_share: float = 0.3  # of the characters; "1, 2, 3" has 0.6
     foreign_share: float = 0.5  # of the letters; names and quotations stay below
 
@@ -63,24 +62,24 @@ def clean(
 def repetition(
     segment: Segment, last: Segment | None, language: str | None, settings: FilterSettings
 ) -> bool:
-    """The text loops, or is the last one again where the model looped or nobody would say it twice.
+    """The text is repetitive, or is the last one again where the model repeated itself or nobody would say it twice.
 
-    Short answers and refrains said twice stay: loops are long, and the pass that
-    made them is compressible as a whole.
+    Short answers and refrains said twice are kept: what the model repeats is long, and
+    all text of its window together is compressible.
     """
-    if _ratio(segment.text) > settings.loop_ratio:
+    if _compression_ratio(segment.text) > settings.compression_ratio_threshold:
         return True
     words = _letters(segment.text)
     if last is None or not words or words != _letters(last.text):
         return False
-    touching = segment.start - last.end < settings.touch_s
-    return segment.compression_ratio > settings.loop_ratio or (
-        touching and len(words) >= settings.long_letters
+    without_pause = segment.start - last.end < settings.min_pause_s
+    return segment.compression_ratio > settings.compression_ratio_threshold or (
+        without_pause and len(words) >= settings.long_letters
     )
 
 
 def phrases(segment: Segment, last: Segment | None, language: str | None, settings: FilterSettings) -> bool:
-    """The whole text is a credit, or is a stock phrase of its language or English that the model doubts."""
+    """The whole text is a credit, or is a stock phrase of its language or English, and the model is unsure of it."""
     text = _letters(segment.text)
     if _phrasebook("never_said", None).fullmatch(text):
         return True
@@ -94,14 +93,14 @@ def alphanumeric(
     """Hardly any letter or digit is left once notes on sounds, such as [Music], are taken away."""
     text = _ONE_OF_A_RUN.sub(r"\1", _SOUND_NOTE.sub("", segment.text))
     marks = [category(char)[0] for char in text if not char.isspace()]
-    told = sum(mark in "LNM" for mark in marks)  # letters, numbers, the vowel signs of India
-    return told <= settings.alphanumeric_share * len(marks)
+    alphanumerics = sum(mark in "LNM" for mark in marks)  # letters, numbers, the vowel signs of India
+    return alphanumerics <= settings.alphanumeric_share * len(marks)
 
 
 def script(segment: Segment, last: Segment | None, language: str | None, settings: FilterSettings) -> bool:
     """Most letters are of a script the language is not written in.
 
-    Latin is at home everywhere, as brands and quotations are, unless the model doubts it.
+    Latin is accepted in every language, for brands and quotations, unless the model is unsure of it.
     """
     if language is None:
         return False
@@ -113,13 +112,13 @@ def script(segment: Segment, last: Segment | None, language: str | None, setting
 
 
 def no_speech(segment: Segment, last: Segment | None, language: str | None, settings: FilterSettings) -> bool:
-    """The model heard no speech and its words are no evidence against that: guesses, or a loop.
+    """The model found no speech, and its words are no evidence against that: guesses, or a repetitive text.
 
-    A loop is sure of itself (base: mean log-probability -0.2 on noise), so its confidence counts for nothing.
+    A repetitive text has a high probability (base: mean log-probability -0.2 on noise), so that counts for nothing.
     """
-    loops = segment.compression_ratio > min(settings.doubtful_loop_ratio, settings.loop_ratio)
-    guessed = segment.avg_logprob < settings.low_logprob or loops
-    return segment.no_speech_prob > settings.no_speech_prob and guessed
+    ratio = min(settings.doubtful_compression_ratio, settings.compression_ratio_threshold)
+    guessed = segment.avg_logprob < settings.logprob_threshold or segment.compression_ratio > ratio
+    return segment.no_speech_prob > settings.no_speech_threshold and guessed
 
 
 FILTERS: dict[str, Filter] = {
@@ -166,11 +165,12 @@ _ONE_OF_A_RUN = re.compile(r"([^\w\s])\1+")  # "..." is one mark
 
 
 def _doubtful(segment: Segment, settings: FilterSettings) -> bool:
-    return segment.no_speech_prob > settings.no_speech_prob or segment.avg_logprob < settings.low_logprob
+    no_speech = segment.no_speech_prob > settings.no_speech_threshold
+    return no_speech or segment.avg_logprob < settings.logprob_threshold
 
 
-def _ratio(text: str) -> float:
-    """How many times smaller zlib makes a text, one byte a character: in UTF-8 half the world seems to repeat."""
+def _compression_ratio(text: str) -> float:
+    """How many times smaller zlib makes a text, at one byte a character: UTF-8 makes many scripts seem repetitive."""
     codes = {char: code % 256 for code, char in enumerate(dict.fromkeys(text))}
     return len(text) / len(zlib.compress(bytes(codes[char] for char in text)))
 

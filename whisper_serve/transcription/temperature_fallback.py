@@ -1,7 +1,7 @@
-"""A window and what hears it in, what it holds out: heard again, warmer, while its text looks wrong.
+"""Transcribe a window again at higher temperatures while its text repeats itself or is unlikely.
 
-openai-whisper's temperature fallback, by window: a try goes into the replicas' queue like any other window, so
-that no batch waits for it.
+openai-whisper's temperature fallback, window by window: each attempt goes into the replicas' queue like any other
+window, so that no batch waits for it.
 """
 
 from collections.abc import Awaitable, Callable
@@ -9,59 +9,61 @@ from dataclasses import replace
 from math import inf
 from statistics import fmean
 
-from whisper_serve.config.model import Quality
+from whisper_serve.text.filters import FilterSettings
 from whisper_serve.types import Options, Window, WindowResult
 
 Infer = Callable[[Window], Awaitable[WindowResult]]
 
 
-async def hear(window: Window, infer: Infer, quality: Quality) -> WindowResult:
-    """The first try that looks right; where none does, the likeliest that does not loop (as in faster-whisper).
+async def transcribe_with_fallback(
+    window: Window, infer: Infer, temperatures: tuple[float, ...], thresholds: FilterSettings
+) -> WindowResult:
+    """The first result that needs no fallback; where all do, the likeliest that is not repetitive (as in faster-whisper).
 
-    It was heard for as long as all of them, and is as sure of its language as the first.
+    Its inference times are those of all attempts together; its language probability is that of the first, which
+    alone detected the language. Raises what `infer` raises.
     """
-    tries = [await infer(window)]
-    for temperature in ladder(window.options, quality):
-        if not looks_wrong(tries[-1], quality):
+    results = [await infer(window)]
+    for temperature in higher_temperatures(window.options, temperatures):
+        if not needs_fallback(results[-1], thresholds):
             break
-        options = replace(window.options, temperature=temperature, language=tries[0].language)
-        tries.append(await infer(replace(window, options=options)))
-    if looks_wrong(tries[-1], quality):
-        taken = max(tries, key=lambda heard: (not loops(heard, quality), likelihood(heard)))
-    else:
-        taken = tries[-1]
+        options = replace(window.options, temperature=temperature, language=results[0].language)
+        results.append(await infer(replace(window, options=options)))
+    best = results[-1]
+    if needs_fallback(best, thresholds):
+        best = max(results, key=lambda result: (not is_repetitive(result, thresholds), likelihood(result)))
     return replace(
-        taken,
-        inference_s=sum(heard.inference_s for heard in tries),
-        batch_inference_s=sum(heard.batch_inference_s for heard in tries),
-        language_probability=tries[0].language_probability,
+        best,
+        inference_s=sum(result.inference_s for result in results),
+        batch_inference_s=sum(result.batch_inference_s for result in results),
+        language_probability=results[0].language_probability,
     )
 
 
-def ladder(options: Options, quality: Quality) -> tuple[float, ...]:
-    """The warmer temperatures; none where the caller chose one."""
-    return tuple(t for t in quality.temperatures if t > 0) if options.temperature == 0 else ()
+def higher_temperatures(options: Options, temperatures: tuple[float, ...]) -> tuple[float, ...]:
+    """Those to fall back to; none where the caller chose a temperature."""
+    return tuple(t for t in temperatures if t > 0) if options.temperature == 0 else ()
 
 
-def looks_wrong(heard: WindowResult, quality: Quality) -> bool:
-    """Text that repeats itself or is unlikely, though something was said.
+def needs_fallback(result: WindowResult, thresholds: FilterSettings) -> bool:
+    """Whether a segment that is likely speech repeats itself or has an unlikely text.
 
-    In silence and noise a warmer try would only invent other words.
+    In silence and noise a higher temperature would only invent other words.
     """
     return any(
-        s.no_speech_prob <= quality.no_speech_threshold
+        s.no_speech_prob <= thresholds.no_speech_threshold
         and (
-            s.compression_ratio > quality.compression_ratio_threshold
-            or s.avg_logprob < quality.logprob_threshold
+            s.compression_ratio > thresholds.compression_ratio_threshold
+            or s.avg_logprob < thresholds.logprob_threshold
         )
-        for s in heard.segments
+        for s in result.segments
     )
 
 
-def loops(heard: WindowResult, quality: Quality) -> bool:
-    return any(s.compression_ratio > quality.compression_ratio_threshold for s in heard.segments)
+def is_repetitive(result: WindowResult, thresholds: FilterSettings) -> bool:
+    return any(s.compression_ratio > thresholds.compression_ratio_threshold for s in result.segments)
 
 
-def likelihood(heard: WindowResult) -> float:
-    """Mean log-probability; of nothing the least, since something was heard in another try."""
-    return fmean(s.avg_logprob for s in heard.segments) if heard.segments else -inf
+def likelihood(result: WindowResult) -> float:
+    """Mean log-probability; minus infinity for no text, since another attempt found some."""
+    return fmean(s.avg_logprob for s in result.segments) if result.segments else -inf

@@ -210,7 +210,10 @@ def test_different_words_in_a_pass_that_looped_are_kept() -> None:
 def test_a_stricter_line_for_loops_holds_where_speech_is_doubted_too() -> None:
     segment = replace(DOUBTED, text=" I'll wait.", compression_ratio=1.7)
     assert clean(segment, None, "en", ["no_speech"]) is None
-    assert clean(segment, None, "en", ["no_speech"], FilterSettings(loop_ratio=1.6)) == "no_speech"
+    assert (
+        clean(segment, None, "en", ["no_speech"], FilterSettings(compression_ratio_threshold=1.6))
+        == "no_speech"
+    )
 
 
 @pytest.mark.parametrize(
@@ -259,4 +262,4 @@ def test_the_reason_is_the_first_filter_that_drops() -> None:
 
 def test_the_lines_can_be_moved() -> None:
     segment = replace(EMPTY_ROOM, text=" I'm sorry.")
-    assert clean(segment, None, "en", FILTERS, FilterSettings(no_speech_prob=0.8)) is None
+    assert clean(segment, None, "en", FILTERS, FilterSettings(no_speech_threshold=0.8)) is None
