@@ -16,6 +16,7 @@ import numpy as np
 
 from whisper_serve.audio import vad
 from whisper_serve.audio.decode import decode, from_pcm
+from whisper_serve.audio.headers import expected_seconds
 from whisper_serve.config.load import Config
 from whisper_serve.errors import ModelFailed
 from whisper_serve.telemetry import tracing
@@ -37,9 +38,6 @@ from whisper_serve.types import (
     Window,
     WindowResult,
 )
-
-
-BYTES_A_SECOND = 2 * SAMPLE_RATE  # of a plain WAV: a guess at a length until the file is decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ class Transcriber:
         """
         began = time.monotonic()
         with self.admission.reservation(caller) as reservation:
-            reservation.reserve(len(data) / BYTES_A_SECOND)
+            reservation.reserve(expected_seconds(data, self._max_audio_s, options.headerless))
             recording = await deadline.in_time(self.open(data, options), began + self._timeout.seconds())
             del data
             pending_s = sum(window.seconds for window in recording.windows)

@@ -1,12 +1,16 @@
 import asyncio
+import io
 import time
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from tests.conftest import fake_config, fake_infer, wav
 from whisper_serve.errors import BadAudio, ModelFailed, TimedOut, TooLarge
+from whisper_serve.transcription.admission import Admission, Bounds, Reservation
 from whisper_serve.transcription.transcriber import Transcriber, collect
 from whisper_serve.types import Options, Segment, Window, WindowResult
 
@@ -155,6 +159,17 @@ async def test_a_recording_whose_time_is_up_ends_with_an_error_and_its_windows_a
     calls = [infer.calls.get_nowait() for _ in range(infer.calls.qsize())]
     assert calls
     assert all(future.cancelled() for _, future in calls)
+
+
+async def test_a_flac_file_counts_in_the_queue_with_the_length_of_its_header() -> None:
+    noise, file = np.random.default_rng(0).uniform(-0.5, 0.5, 8 * 48_000), io.BytesIO()
+    soundfile.write(file, noise, 48_000, format="FLAC")  # as large as 20 s of a WAV at 16 kHz
+    admission = Admission(Bounds(queued_s=10))
+    Reservation(admission, "another").reserve(1)
+    transcript = await Transcriber(fake_config(), fake_infer, admission).transcribe(
+        file.getvalue(), Options()
+    )
+    assert transcript.duration == 8
 
 
 async def test_an_attempt_at_a_higher_temperature_leaves_the_language_probability_as_it_was() -> None:
