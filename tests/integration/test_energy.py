@@ -1,4 +1,4 @@
-"""Speech told by loudness; not among the unit tests, because librosa takes seconds to load."""
+"""Voice activity detection by energy; not among the unit tests, because librosa takes seconds to load."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ def hiss(level: float) -> Samples:
     return np.random.default_rng(0).normal(0, level, SAMPLE_RATE).astype(np.float32)
 
 
-def test_low_loud_sounds_are_taken_for_speech_and_no_others() -> None:
+def test_loud_sounds_without_hiss_count_as_speech_and_no_others() -> None:
     assert score(tone(0.3), energy)[1:-1].all()
     assert not score(tone(0.005), energy).any()
     assert not score(hiss(0.1), energy).any()

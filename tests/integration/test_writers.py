@@ -1,4 +1,4 @@
-"""Our subtitles beside openai-whisper's own writers, on the same words."""
+"""Compare our subtitle formats with openai-whisper's own writers, on the same words."""
 
 import io
 import random
@@ -26,14 +26,14 @@ LAYOUTS = [
 
 def transcript(seed: int) -> Transcript:
     """Segments of words of many lengths, with pauses short and long."""
-    chance = random.Random(seed)
+    generator = random.Random(seed)
     segments, now = [], 0.0
-    for _ in range(chance.randint(0, 6)):
+    for _ in range(generator.randint(0, 6)):
         words = []
-        for _ in range(chance.randint(1, 14)):
-            now += chance.choice([0.0, 0.0, 0.1, 0.5, 4.0])
-            end = now + 0.01 + chance.random()
-            words.append(Word(now, end, " " + "x" * chance.randint(1, 9), 1.0))
+        for _ in range(generator.randint(1, 14)):
+            now += generator.choice([0.0, 0.0, 0.1, 0.5, 4.0])
+            end = now + 0.01 + generator.random()
+            words.append(Word(now, end, " " + "x" * generator.randint(1, 9), 1.0))
             now = end
         text = "".join(word.text for word in words)
         segments.append(Segment(words[0].start, words[-1].end, text, words=tuple(words)))
@@ -55,7 +55,7 @@ def as_whisper(t: Transcript) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
-def test_srt_breaks_its_lines_as_openai_whisper_does(layout: Layout) -> None:
+def test_srt_breaks_lines_as_openai_whisper_does(layout: Layout) -> None:
     options = {name: getattr(layout, name) for name in layout.__slots__}
     for seed in range(60):
         theirs = io.StringIO()
@@ -65,7 +65,7 @@ def test_srt_breaks_its_lines_as_openai_whisper_does(layout: Layout) -> None:
 
 
 @pytest.mark.parametrize(("name", "writer"), [("tsv", WriteTSV), ("txt", WriteTXT)])
-def test_tsv_and_txt_are_openai_whisper_s(name: str, writer: type[Any]) -> None:
+def test_tsv_and_txt_are_the_same_as_of_openai_whisper(name: str, writer: type[Any]) -> None:
     for seed in range(60):
         theirs = io.StringIO()
         writer(".").write_result(as_whisper(transcript(seed)), theirs)

@@ -10,13 +10,13 @@ SERVED = [e for e in ALL if issubclass(e, errors.TranscriptionError)]
 
 
 @pytest.mark.parametrize("cls", ALL)
-def test_an_error_survives_the_trip_between_processes(cls: type[Exception]) -> None:
+def test_an_error_can_be_pickled_with_its_message(cls: type[Exception]) -> None:
     back = pickle.loads(pickle.dumps(cls("why")))
     assert type(back) is cls
     assert str(back) == "why"
 
 
-def test_an_overload_keeps_how_long_to_wait_on_the_trip() -> None:
+def test_a_pickled_overload_keeps_its_retry_after() -> None:
     assert pickle.loads(pickle.dumps(errors.Overloaded("full", 7))).retry_after_s == 7
 
 

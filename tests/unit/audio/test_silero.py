@@ -20,8 +20,8 @@ def noise(frames: int) -> Samples:
 def scored(on: Callable[[Path], Callable[[], Run]], samples: Samples, frames_at_once: int) -> Scores:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(silero, "load_silero", lambda: on(model_file()))
-        ear, step = Silero(), frames_at_once * FRAME
-        return np.concatenate([ear(samples[at : at + step]) for at in range(0, len(samples), step)])
+        scorer, step = Silero(), frames_at_once * FRAME
+        return np.concatenate([scorer(samples[at : at + step]) for at in range(0, len(samples), step)])
 
 
 @pytest.mark.parametrize("runtime", LOADERS)

@@ -41,7 +41,7 @@ def loud(block: Samples) -> Scores:
     return scores
 
 
-def cut_loud(whole: Audio, options: VadOptions = SILERO, window_s: float = WINDOW_S) -> list[Span]:
+def split_loud(whole: Audio, options: VadOptions = SILERO, window_s: float = WINDOW_S) -> list[Span]:
     """Windows, where every loud frame is speech."""
     return split(whole.samples, score(whole.samples, loud), options, window_s)
 
@@ -78,17 +78,17 @@ def test_silence_and_noise_have_no_windows() -> None:
     assert windows(audio(silence(5), hiss(5, level=0.01)), SILERO) == []
 
 
-def test_off_hears_all_of_a_recording_in_one_window() -> None:
+def test_off_puts_all_of_a_recording_into_one_window() -> None:
     assert windows(audio(silence(29.999)), OFF) == [Span(0, 479_984)]
 
 
-def test_off_cuts_a_long_recording_where_it_is_quiet() -> None:
+def test_off_splits_a_long_recording_where_it_is_quiet() -> None:
     whole = audio(voice(26.5), voice(0.4, level=0.01), voice(20))
     assert in_seconds(windows(whole, OFF)) == [(0.0, 26.8), (26.8, 46.9)]
 
 
 @pytest.mark.parametrize("seconds", [30.001, 31, 34, 59.9, 60, 61, 100])
-def test_unbroken_speech_is_cut_into_windows_that_touch_and_fit(seconds: float) -> None:
+def test_unbroken_speech_is_split_into_windows_that_touch_and_fit(seconds: float) -> None:
     whole = audio(voice(seconds))
     spans = windows(whole, OFF)
     assert (spans[0].start, spans[-1].end) == (0, len(whole.samples))
@@ -97,7 +97,7 @@ def test_unbroken_speech_is_cut_into_windows_that_touch_and_fit(seconds: float) 
     assert min(span.end - span.start for span in spans) >= 6 * SAMPLE_RATE  # no tiny tail
 
 
-def test_a_cut_prefers_the_pause_that_only_the_scores_show() -> None:
+def test_a_split_prefers_the_pause_that_only_the_scores_show() -> None:
     whole = audio(voice(40))  # steadily loud, as with music under the voice
     scores = score(whole.samples, everything)
     scores[round(27.0 / FRAME_S) : round(27.3 / FRAME_S)] = 0.4
@@ -107,26 +107,26 @@ def test_a_cut_prefers_the_pause_that_only_the_scores_show() -> None:
 
 def test_speech_is_kept_with_its_padding_and_no_more() -> None:
     whole = audio(silence(3), voice(2), silence(5))
-    assert in_seconds(cut_loud(whole)) == [(2.8, 5.2)]
+    assert in_seconds(split_loud(whole)) == [(2.8, 5.2)]
 
 
 def test_padding_stops_at_the_recordings_ends() -> None:
-    assert cut_loud(audio(voice(2))) == [Span(0, 2 * SAMPLE_RATE)]
+    assert split_loud(audio(voice(2))) == [Span(0, 2 * SAMPLE_RATE)]
 
 
 def test_a_short_pause_stays_inside_a_window_and_a_long_one_ends_it() -> None:
     whole = audio(voice(2), silence(1.5), voice(2), silence(4), voice(2))
-    assert in_seconds(cut_loud(whole)) == [(0.0, 5.7), (9.3, 11.5)]
+    assert in_seconds(split_loud(whole)) == [(0.0, 5.7), (9.3, 11.5)]
 
 
 def test_speech_that_no_longer_fits_begins_a_new_window() -> None:
     whole = audio(voice(25), silence(1.5), voice(1.5), silence(0.8), voice(10))
-    assert in_seconds(cut_loud(whole)) == [(0.0, 28.2), (28.6, 38.8)]
+    assert in_seconds(split_loud(whole)) == [(0.0, 28.2), (28.6, 38.8)]
 
 
 def test_windows_never_overlap_however_wide_the_padding() -> None:
     whole = audio(*[part for _ in range(20) for part in (voice(2), silence(0.6))])
-    spans = cut_loud(whole, replace(SILERO, padding_s=1.0), window_s=5)
+    spans = split_loud(whole, replace(SILERO, padding_s=1.0), window_s=5)
     assert all(left.end <= right.start for left, right in pairwise(spans))
     assert max(span.end - span.start for span in spans) <= 5 * SAMPLE_RATE
 
@@ -152,13 +152,13 @@ def test_a_sound_shorter_than_the_shortest_speech_is_not_speech() -> None:
     assert spans_of((1, 0.0), (0.064, 0.9), (1, 0.0), options=replace(SILERO, min_speech_s=0)) == [(1.0, 1.1)]
 
 
-def test_live_audio_hears_of_speech_as_soon_as_its_pause_has_lasted() -> None:
+def test_a_span_of_live_audio_ends_as_soon_as_its_pause_has_lasted() -> None:
     segmenter = SpeechSegmenter(SILERO)
-    told = [(segmenter.feed(probability), segmenter.speaking) for probability in scored((1, 0.9), (0.6, 0.0))]
-    ends = [at for at, (span, _) in enumerate(told) if span]
-    assert [told[at][0] for at in ends] == [Span(0, 31 * FRAME)]
+    fed = [(segmenter.feed(probability), segmenter.speaking) for probability in scored((1, 0.9), (0.6, 0.0))]
+    ends = [at for at, (span, _) in enumerate(fed) if span]
+    assert [fed[at][0] for at in ends] == [Span(0, 31 * FRAME)]
     assert round(ends[0] * FRAME_S, 1) == 1.5
-    assert [speaking for _, speaking in told] == [True] * ends[0] + [False] * (len(told) - ends[0])
+    assert [speaking for _, speaking in fed] == [True] * ends[0] + [False] * (len(fed) - ends[0])
 
 
 def test_every_frame_is_scored_and_the_last_one_filled_up() -> None:
@@ -167,14 +167,14 @@ def test_every_frame_is_scored_and_the_last_one_filled_up() -> None:
 
 
 def test_real_speech_is_one_window_and_the_silence_around_it_is_left_out() -> None:
-    said = real_speech()
-    (span,) = windows(audio(silence(20), said.samples, silence(20)), SILERO)
+    recording = real_speech()
+    (span,) = windows(audio(silence(20), recording.samples, silence(20)), SILERO)
     assert span.start / SAMPLE_RATE == pytest.approx(20, abs=0.6)
-    assert span.end / SAMPLE_RATE == pytest.approx(20 + said.seconds, abs=0.6)
+    assert span.end / SAMPLE_RATE == pytest.approx(20 + recording.seconds, abs=0.6)
 
 
-def test_several_threads_get_what_one_gets() -> None:
-    said = real_speech()
+def test_several_threads_get_the_same_windows_as_one() -> None:
+    recording = real_speech()
     with ThreadPoolExecutor(4) as pool:
-        heard = list(pool.map(lambda _: windows(said, SILERO), range(8)))
-    assert heard == [windows(said, SILERO)] * 8
+        found = list(pool.map(lambda _: windows(recording, SILERO), range(8)))
+    assert found == [windows(recording, SILERO)] * 8

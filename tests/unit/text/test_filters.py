@@ -5,11 +5,11 @@ import pytest
 from whisper_serve.text.filters import FILTERS, FilterSettings, clean
 from whisper_serve.types import Segment
 
-# As the base model heard them: a clear clip, and a room without anybody in it.
+# As the base model transcribes them: a clear clip, one it is unsure of, an empty room, a repetitive text.
 SURE = Segment(0.0, 3.0, "", avg_logprob=-0.3, compression_ratio=1.2, no_speech_prob=0.02)
-DOUBTED = Segment(0.0, 3.0, "", avg_logprob=-0.8, compression_ratio=0.8, no_speech_prob=0.5)
+UNSURE = Segment(0.0, 3.0, "", avg_logprob=-0.8, compression_ratio=0.8, no_speech_prob=0.5)
 EMPTY_ROOM = Segment(0.0, 2.0, "", avg_logprob=-1.3, compression_ratio=0.3, no_speech_prob=0.74)
-LOOPING = Segment(0.0, 2.0, "", avg_logprob=-0.2, compression_ratio=9.4, no_speech_prob=0.1)
+REPETITIVE = Segment(0.0, 2.0, "", avg_logprob=-0.2, compression_ratio=9.4, no_speech_prob=0.1)
 
 
 def verdict(
@@ -111,17 +111,17 @@ def test_credits_are_dropped_however_sure_the_model_is(text: str, language: str)
     ],
 )
 def test_farewells_are_dropped_only_where_the_model_doubts_them(text: str, language: str) -> None:
-    assert verdict(DOUBTED, text, language) == "phrases"
+    assert verdict(UNSURE, text, language) == "phrases"
     assert verdict(SURE, text, language) is None
 
 
 def test_a_farewell_inside_a_sentence_is_kept_even_in_doubt() -> None:
-    assert verdict(DOUBTED, " Thank you for watching my house last week.") is None
+    assert verdict(UNSURE, " Thank you for watching my house last week.") is None
 
 
 def test_a_short_word_counts_as_a_farewell_only_in_its_own_language() -> None:
-    assert verdict(DOUBTED, " Tak.", "da") == "phrases"
-    assert verdict(DOUBTED, " Tak.", "pl") is None
+    assert verdict(UNSURE, " Tak.", "da") == "phrases"
+    assert verdict(UNSURE, " Tak.", "pl") is None
 
 
 @pytest.mark.parametrize(
@@ -149,10 +149,10 @@ def test_text_in_a_foreign_script_is_dropped(text: str, language: str) -> None:
 
 def test_a_latin_sentence_in_another_script_is_dropped_only_in_doubt() -> None:
     assert verdict(SURE, " The quick brown fox.", "ru") is None
-    assert verdict(DOUBTED, " The quick brown fox.", "ru") == "script"
+    assert verdict(UNSURE, " The quick brown fox.", "ru") == "script"
 
 
-def test_a_script_says_nothing_where_the_language_is_unknown() -> None:
+def test_any_script_is_kept_where_the_language_is_unknown() -> None:
     assert verdict(SURE, " Улыбнулся и Генрих.", None) is None
 
 
@@ -168,7 +168,7 @@ def test_a_script_says_nothing_where_the_language_is_unknown() -> None:
         " आज़" + " भी" * 40,
     ],
 )
-def test_a_text_that_loops_is_dropped(text: str) -> None:
+def test_a_repetitive_text_is_dropped(text: str) -> None:
     assert clean(replace(SURE, text=text), None, None, ["repetition"]) == "repetition"
 
 
@@ -180,7 +180,7 @@ def test_a_text_that_loops_is_dropped(text: str) -> None:
         " วันนี้ฝนตกหนักตั้งแต่เช้าและหลายพื้นที่มีน้ำท่วมขังการจราจรติดขัดเป็นอย่างมาก",
     ],
 )
-def test_scripts_of_many_bytes_do_not_look_like_loops(text: str) -> None:
+def test_scripts_of_many_bytes_do_not_count_as_repetitive(text: str) -> None:
     assert clean(replace(SURE, text=text), None, None, ["repetition"]) is None
 
 
@@ -197,18 +197,18 @@ def test_short_answers_and_refrains_may_be_said_twice(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["你不想要我", " Ich habe es nicht mehr."])
-def test_a_pass_that_looped_keeps_one_of_its_copies_however_many_were_dropped_since(text: str) -> None:
-    assert again(LOOPING, text) == "repetition"
-    assert again(LOOPING, text, pause=20.0) == "repetition"
+def test_of_the_copies_in_a_repetitive_window_one_is_kept_however_many_were_dropped_since(text: str) -> None:
+    assert again(REPETITIVE, text) == "repetition"
+    assert again(REPETITIVE, text, pause=20.0) == "repetition"
 
 
-def test_different_words_in_a_pass_that_looped_are_kept() -> None:
-    last = replace(LOOPING, text=" All the go.")
-    assert verdict(LOOPING, " Dry the do the go.", last=last) is None
+def test_different_words_in_a_repetitive_window_are_kept() -> None:
+    last = replace(REPETITIVE, text=" All the go.")
+    assert verdict(REPETITIVE, " Dry the do the go.", last=last) is None
 
 
-def test_a_stricter_line_for_loops_holds_where_speech_is_doubted_too() -> None:
-    segment = replace(DOUBTED, text=" I'll wait.", compression_ratio=1.7)
+def test_a_stricter_compression_ratio_holds_where_no_speech_is_likely_too() -> None:
+    segment = replace(UNSURE, text=" I'll wait.", compression_ratio=1.7)
     assert clean(segment, None, "en", ["no_speech"]) is None
     assert (
         clean(segment, None, "en", ["no_speech"], FilterSettings(compression_ratio_threshold=1.6))
@@ -221,18 +221,18 @@ def test_a_stricter_line_for_loops_holds_where_speech_is_doubted_too() -> None:
     [
         (EMPTY_ROOM, " I'm sorry."),
         (EMPTY_ROOM, " I'm going to do a baby."),
-        (replace(LOOPING, no_speech_prob=0.87), " I'm going to put it on the side."),
-        (replace(DOUBTED, compression_ratio=2.3), " I'll just wait for you."),
+        (replace(REPETITIVE, no_speech_prob=0.87), " I'm going to put it on the side."),
+        (replace(UNSURE, compression_ratio=2.3), " I'll just wait for you."),
     ],
 )
-def test_guesses_and_loops_where_nobody_speaks_are_dropped(segment: Segment, text: str) -> None:
+def test_guesses_and_repetitive_texts_without_speech_are_dropped(segment: Segment, text: str) -> None:
     assert verdict(segment, text) == "no_speech"
 
 
 @pytest.mark.parametrize(
     ("no_speech_prob", "avg_logprob"), [(0.74, -0.5), (0.2, -1.3), (0.3, -1.3), (0.74, -1.0)]
 )
-def test_neither_a_low_confidence_nor_a_missing_voice_is_enough_alone(
+def test_neither_a_low_confidence_nor_a_high_no_speech_probability_is_enough_alone(
     no_speech_prob: float, avg_logprob: float
 ) -> None:
     segment = replace(SURE, text=" I'm sorry.", no_speech_prob=no_speech_prob, avg_logprob=avg_logprob)
@@ -260,6 +260,6 @@ def test_the_reason_is_the_first_filter_that_drops() -> None:
     assert clean(segment, None, "en", ["no_speech", "phrases"]) == "no_speech"
 
 
-def test_the_lines_can_be_moved() -> None:
+def test_the_thresholds_can_be_changed() -> None:
     segment = replace(EMPTY_ROOM, text=" I'm sorry.")
     assert clean(segment, None, "en", FILTERS, FilterSettings(no_speech_threshold=0.8)) is None

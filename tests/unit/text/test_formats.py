@@ -44,7 +44,7 @@ def render(name: str, transcript: Transcript = SPEECH, options: RenderOptions = 
         (360_000, "100:00:00,000"),
     ],
 )
-def test_the_clock_rounds_and_never_floors(seconds: float, shown: str) -> None:
+def test_timestamps_are_rounded_and_never_floored(seconds: float, shown: str) -> None:
     assert format_timestamp(milliseconds(seconds), ",") == shown
 
 
@@ -91,7 +91,7 @@ def test_text_is_one_line_and_txt_a_line_for_each_segment() -> None:
     assert render("txt").splitlines() == ["Ask not.", "Q&A --> <i>\tjetzt schön"]
 
 
-def test_verbose_json_has_the_real_figures() -> None:
+def test_verbose_json_has_the_figures_of_each_segment() -> None:
     assert json.loads(render("verbose_json"))["segments"][0] == {
         "id": 0,
         "seek": 0,
@@ -139,7 +139,7 @@ def test_whisper_json_keeps_words_in_their_segments() -> None:
 
 
 @pytest.mark.parametrize("name", ["srt", "vtt"])
-def test_a_layout_reaches_the_subtitles(name: str) -> None:
+def test_a_layout_applies_to_both_subtitle_formats(name: str) -> None:
     options = RenderOptions(layout=Layout(max_words_per_line=1))
     shown = render(name, SPEECH, options)
     assert shown.count(" --> ") == 3

@@ -35,12 +35,12 @@ def test_with_width_and_count_captions_join_segments() -> None:
     assert texts(segments, Layout(max_line_width=40, max_line_count=2)) == ["one two three"]
 
 
-def test_a_long_pause_parts_joined_segments() -> None:
+def test_a_long_pause_separates_joined_segments() -> None:
     segments = [segment("one two"), segment("three", 6)]
     assert texts(segments, Layout(max_line_width=40, max_line_count=2)) == ["one two", "three"]
 
 
-def test_with_one_of_them_captions_keep_to_their_segment() -> None:
+def test_with_only_width_or_count_a_caption_has_words_of_one_segment() -> None:
     segments = [segment("one two"), segment("three", 2)]
     assert texts(segments, Layout(max_line_width=40)) == ["one two", "three"]
     assert texts(segments, Layout(max_line_count=1)) == ["one two", "three"]
@@ -57,6 +57,6 @@ def test_a_segment_whose_words_are_not_known_is_shown_whole() -> None:
 
 
 @pytest.mark.parametrize("layout", [AS_SEGMENTS, Layout(max_line_width=5), Layout(max_words_per_line=1)])
-def test_what_would_end_a_cue_is_taken_out(layout: Layout) -> None:
+def test_empty_lines_which_would_end_a_cue_are_removed(layout: Layout) -> None:
     assert texts([Segment(0, 1, " "), Segment(1, 2, " one\n\ntwo")], layout) == ["one  two"]
     assert captions([], layout) == []

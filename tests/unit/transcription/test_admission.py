@@ -1,4 +1,4 @@
-"""Room for callers, on a clock of the test's own."""
+"""Admission, shares of the queue and Retry-After, on a clock of the test's own."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def test_one_caller_alone_may_fill_all_but_the_reserve(admission: Admission) -> 
         waiting(admission, "a", 10)
 
 
-def test_a_stranger_finds_room_where_one_has_filled_the_queue(admission: Admission) -> None:
+def test_a_new_caller_is_admitted_where_another_has_filled_the_queue(admission: Admission) -> None:
     for _ in range(9):
         waiting(admission, "a", 10)
     waiting(admission, "b", 10)
@@ -45,7 +45,7 @@ def test_a_stranger_finds_room_where_one_has_filled_the_queue(admission: Admissi
     assert admission.queued_s == 100
 
 
-def test_callers_who_ask_at_once_get_shares(admission: Admission) -> None:
+def test_callers_who_are_active_at_once_get_equal_shares(admission: Admission) -> None:
     for caller in "ab":
         waiting(admission, caller, 10)
     for _ in range(4):
@@ -55,7 +55,7 @@ def test_callers_who_ask_at_once_get_shares(admission: Admission) -> None:
     waiting(admission, "b", 10)
 
 
-def test_a_caller_who_was_not_seen_for_long_leaves_its_share(admission: Admission, clock: Clock) -> None:
+def test_a_caller_without_recent_requests_has_no_share(admission: Admission, clock: Clock) -> None:
     with admission.reservation("b") as reservation:
         reservation.reserve(10)
     clock.now = 61.0
@@ -63,7 +63,7 @@ def test_a_caller_who_was_not_seen_for_long_leaves_its_share(admission: Admissio
         waiting(admission, "a", 10)
 
 
-def test_an_idle_service_hears_even_more_than_its_queue_holds(admission: Admission) -> None:
+def test_an_idle_service_admits_even_more_than_its_queue_holds(admission: Admission) -> None:
     reservation = waiting(admission, "a", 500)
     with pytest.raises(Overloaded):
         waiting(admission, "b", 1)
@@ -71,9 +71,9 @@ def test_an_idle_service_hears_even_more_than_its_queue_holds(admission: Admissi
     waiting(admission, "b", 1)
 
 
-def test_windows_that_cannot_be_out_yet_are_in_nobody_s_way(admission: Admission) -> None:
+def test_only_windows_that_can_be_in_flight_count_as_queued(admission: Admission) -> None:
     reservation = waiting(admission, "a", 10)
-    reservation.update(buffered_s=600, pending_s=600, at_once_s=60)
+    reservation.update(buffered_s=600, pending_s=600, parallel_s=60)
     assert admission.queued_s == 60
     for _ in range(18):
         reservation.transcribed(30)
@@ -82,7 +82,7 @@ def test_windows_that_cannot_be_out_yet_are_in_nobody_s_way(admission: Admission
     assert admission.queued_s == 30
 
 
-def test_a_length_that_turns_out_greater_may_be_refused_and_nothing_stays(admission: Admission) -> None:
+def test_a_length_that_turns_out_greater_may_be_refused_and_is_released(admission: Admission) -> None:
     other = waiting(admission, "b", 80)
     with admission.reservation("a") as reservation:
         reservation.reserve(1)
@@ -93,7 +93,7 @@ def test_a_length_that_turns_out_greater_may_be_refused_and_nothing_stays(admiss
     assert admission.waiting == {}
 
 
-def test_memory_is_bounded_whatever_waits(admission: Admission) -> None:
+def test_decoded_audio_in_memory_is_bounded_whatever_is_queued(admission: Admission) -> None:
     Reservation(admission, "a").update(buffered_s=900, pending_s=1)
     with pytest.raises(Overloaded, match="900 s of audio are held in memory"):
         Reservation(admission, "b").update(buffered_s=200, pending_s=1)
