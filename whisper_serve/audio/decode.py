@@ -30,11 +30,7 @@ CHANNELS = range(1, 65)
 MAX_PACKETS_A_SECOND = 2_000  # healthy files have far fewer, and each costs the same
 BLOCK = 1 << 15  # samples mixed and resampled at a time
 TOLERANCE_S = 0.5  # the declared and the decoded length of a healthy file differ by less
-NO_MIX_WEIGHTS = (
-    "channels",
-    "ambisonic",
-    "binaural",
-)  # in names of layouts FFmpeg cannot mix, as "9 channels"
+NO_MIX_WEIGHTS = ("channels", "ambisonic", "binaural")  # in names of layouts without weights: "9 channels"
 MP3_STARTS = (b"ID3", b"\xff", b"APETAGEX")
 DECODERS = (  # by FFmpeg's names
     "aac,aac_latm,ac3,alac,amrnb,amrwb,dca,eac3,flac,g722,g726,g729,gsm,gsm_ms,ilbc,mlp,"
@@ -76,9 +72,8 @@ def decode(data: bytes, max_seconds: float, accepted: tuple[str, ...] = (ANY,)) 
         except av.FFmpegError as e:
             raise BadAudio(f"the recording is damaged after {reader.decoded_s:.1f} s") from e
     _check_complete(reader.decoded_s, max(reader.declared_s, reader.decoded_s * declared_ratio(data)))
-    return Audio(
-        np.frombuffer(pcm or bytearray(4), np.float32)
-    )  # a sample at 44.1 kHz is a third of one here
+    # One sample at 44.1 kHz is a third of one here, and may leave none.
+    return Audio(np.frombuffer(pcm or bytearray(4), np.float32))
 
 
 def from_pcm(data: bytes, max_seconds: float = inf) -> Audio:

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from whisper_serve.types import SAMPLE_RATE
 
 PCM_BYTES_A_SECOND = 2 * SAMPLE_RATE  # of 16-bit mono: the guess where no header says more
-FEWEST_BYTES_A_SECOND = (
-    1000  # that speech takes, in FLAC or WAV: what a short file declares beyond is not believed
-)
-STREAMED = 0x7F00_0000  # bytes; a writer that cannot seek back claims this many, or more
+# Speech takes more, in FLAC and in WAV: a header that declares more seconds than its bytes allow is not believed.
+FEWEST_BYTES_A_SECOND = 1000
+STREAMED = 0x7F00_0000  # bytes; a writer that cannot seek back declares this many, or more
 IFF = {b"RIFF": ("<4sI", b"data"), b"FORM": (">4sI", b"SSND")}  # chunk header; the chunk with the sound
 MAX_CHUNKS = 64  # no healthy file has more before its sound
 
