@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from whisper_serve.engines import ENGINES
 from whisper_serve.section import Section, one_of
-from whisper_serve.text.filters import FILTERS, FilterSettings
+from whisper_serve.text.filters import FILTERS, Thresholds
 from whisper_serve.types import WINDOW_S, VadOptions
 from whisper_serve.weights.catalog import NAMES
 
@@ -186,7 +186,7 @@ class Quality(Section):
     )
     logprob_threshold: float = Field(-1.0, le=0, description="mean log-probability below which to try warmer")
     no_speech_threshold: float = Field(
-        FilterSettings().no_speech_threshold,
+        Thresholds().no_speech_threshold,
         ge=0,
         le=1,
         description="no-speech probability above which unlikely text is silence",

@@ -15,7 +15,7 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib.resources import files
 from unicodedata import category, name, normalize
@@ -24,25 +24,45 @@ from whisper_serve.types import Segment
 
 
 @dataclass(frozen=True, slots=True)
-class FilterSettings:
-    """Thresholds of the filters and of the temperature fallback."""
+class Thresholds:
+    """When a text is not believed. Bounds and descriptions are those of the config's section `quality`."""
 
-    # openai-whisper's own two, from its temperature fallback.
-    compression_ratio_threshold: float = 2.4  # text that zlib makes more times smaller is repetitive
-    logprob_threshold: float = -1.0  # below this mean log-probability, the words are guesses
-    # Base gives real speech 0.29 and less, but for one clip at 0.36 of which it transcribes nothing right;
-    # a song and a crowd 0.35 to 0.51, noise and silence 0.6 and more.
-    no_speech_threshold: float = 0.3  # above it, guesses, repetitive texts and farewells are dropped
-    doubtful_compression_ratio: float = 1.9  # what counts as repetitive there
-    long_letters: int = 40  # about eight words: nobody says so many twice without a pause
-    min_pause_s: float = 1.0  # between two segments
-    alphanumeric_share: float = 0.3  # of the characters; "1, 2, 3" has 0.6
-    foreign_share: float = 0.5  # of the letters; names and quotations stay below
+    compression_ratio_threshold: float = field(
+        default=2.4,  # Whisper's own, as the next
+        metadata={
+            "gt": 0,
+            "description": "text that zlib makes more than this many times smaller is repetitive: "
+            "retry at a higher temperature",
+        },
+    )
+    logprob_threshold: float = field(
+        default=-1.0,
+        metadata={
+            "le": 0,
+            "description": "mean log-probability of tokens below which to retry at a higher temperature",
+        },
+    )
+    # Base transcribed real speech at 0.29 and less, but for one clip at 0.36 that it could make nothing of;
+    # a song and a crowd at 0.35 to 0.51, noise and silence at 0.6 and more.
+    no_speech_threshold: float = field(
+        default=0.3,
+        metadata={
+            "ge": 0,
+            "le": 1,
+            "description": "no-speech probability above which unlikely or repetitive text counts as silence",
+        },
+    )
 
 
-Filter = Callable[[Segment, Segment | None, str | None, FilterSettings], bool]  # True: drop it
+DOUBTFUL_COMPRESSION_RATIO = 1.9  # what is repetitive above the no-speech threshold
+LONG_LETTERS = 40  # about eight words: nobody says so many twice over without a pause
+MIN_PAUSE_S = 1.0  # between two segments
+ALPHANUMERIC_SHARE = 0.3  # of the characters; "1, 2, 3" has 0.6
+FOREIGN_SHARE = 0.5  # of the letters; names and quotations stay below
 
-DEFAULTS = FilterSettings()
+Filter = Callable[[Segment, Segment | None, str | None, Thresholds], bool]  # True: drop it
+
+DEFAULTS = Thresholds()
 
 
 def clean(
@@ -50,7 +70,7 @@ def clean(
     last: Segment | None,
     language: str | None,
     names: Iterable[str],
-    settings: FilterSettings = DEFAULTS,
+    settings: Thresholds = DEFAULTS,
 ) -> str | None:
     """The name of the first filter of `names` (keys of FILTERS) that drops `segment`; None: keep it.
 
@@ -59,9 +79,7 @@ def clean(
     return next((key for key in names if FILTERS[key](segment, last, language, settings)), None)
 
 
-def repetition(
-    segment: Segment, last: Segment | None, language: str | None, settings: FilterSettings
-) -> bool:
+def repetition(segment: Segment, last: Segment | None, language: str | None, settings: Thresholds) -> bool:
     """The text is repetitive, or is the last one again where the model repeated itself or nobody would say it twice.
 
     Short answers and refrains said twice are kept: what the model repeats is long, and
@@ -72,13 +90,13 @@ def repetition(
     words = _letters(segment.text)
     if last is None or not words or words != _letters(last.text):
         return False
-    without_pause = segment.start - last.end < settings.min_pause_s
+    without_pause = segment.start - last.end < MIN_PAUSE_S
     return segment.compression_ratio > settings.compression_ratio_threshold or (
-        without_pause and len(words) >= settings.long_letters
+        without_pause and len(words) >= LONG_LETTERS
     )
 
 
-def phrases(segment: Segment, last: Segment | None, language: str | None, settings: FilterSettings) -> bool:
+def phrases(segment: Segment, last: Segment | None, language: str | None, settings: Thresholds) -> bool:
     """The whole text is a credit, or is a stock phrase of its language or English, and the model is unsure of it."""
     text = _letters(segment.text)
     if _phrasebook("never_said", None).fullmatch(text):
@@ -87,17 +105,15 @@ def phrases(segment: Segment, last: Segment | None, language: str | None, settin
     return _doubtful(segment, settings) and book.fullmatch(text) is not None
 
 
-def alphanumeric(
-    segment: Segment, last: Segment | None, language: str | None, settings: FilterSettings
-) -> bool:
+def alphanumeric(segment: Segment, last: Segment | None, language: str | None, settings: Thresholds) -> bool:
     """Hardly any letter or digit is left once notes on sounds, such as [Music], are taken away."""
     text = _ONE_OF_A_RUN.sub(r"\1", _SOUND_NOTE.sub("", segment.text))
     marks = [category(char)[0] for char in text if not char.isspace()]
     alphanumerics = sum(mark in "LNM" for mark in marks)  # letters, numbers, the vowel signs of India
-    return alphanumerics <= settings.alphanumeric_share * len(marks)
+    return alphanumerics <= ALPHANUMERIC_SHARE * len(marks)
 
 
-def script(segment: Segment, last: Segment | None, language: str | None, settings: FilterSettings) -> bool:
+def script(segment: Segment, last: Segment | None, language: str | None, settings: Thresholds) -> bool:
     """Most letters are of a script the language is not written in.
 
     Latin is accepted in every language, for brands and quotations, unless the model is unsure of it.
@@ -108,15 +124,15 @@ def script(segment: Segment, last: Segment | None, language: str | None, setting
     found = [found for char in normalize("NFKC", segment.text) if (found := _script(char))]
     if not _doubtful(segment, settings):
         own = (*own, "LATIN")
-    return sum(one not in own for one in found) > settings.foreign_share * len(found)
+    return sum(one not in own for one in found) > FOREIGN_SHARE * len(found)
 
 
-def no_speech(segment: Segment, last: Segment | None, language: str | None, settings: FilterSettings) -> bool:
+def no_speech(segment: Segment, last: Segment | None, language: str | None, settings: Thresholds) -> bool:
     """The model found no speech, and its words are no evidence against that: guesses, or a repetitive text.
 
     A repetitive text has a high probability (base: mean log-probability -0.2 on noise), so that counts for nothing.
     """
-    ratio = min(settings.doubtful_compression_ratio, settings.compression_ratio_threshold)
+    ratio = min(DOUBTFUL_COMPRESSION_RATIO, settings.compression_ratio_threshold)
     guessed = segment.avg_logprob < settings.logprob_threshold or segment.compression_ratio > ratio
     return segment.no_speech_prob > settings.no_speech_threshold and guessed
 
@@ -164,7 +180,7 @@ _SOUND_NOTE = re.compile(r"\[[^\]]*\]|\([^)]*\)|（[^）]*）|【[^】]*】|\*[^
 _ONE_OF_A_RUN = re.compile(r"([^\w\s])\1+")  # "..." is one mark
 
 
-def _doubtful(segment: Segment, settings: FilterSettings) -> bool:
+def _doubtful(segment: Segment, settings: Thresholds) -> bool:
     no_speech = segment.no_speech_prob > settings.no_speech_threshold
     return no_speech or segment.avg_logprob < settings.logprob_threshold
 

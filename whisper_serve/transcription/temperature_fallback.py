@@ -9,14 +9,14 @@ from dataclasses import replace
 from math import inf
 from statistics import fmean
 
-from whisper_serve.text.filters import FilterSettings
+from whisper_serve.text.filters import Thresholds
 from whisper_serve.types import Options, Window, WindowResult
 
 Infer = Callable[[Window], Awaitable[WindowResult]]
 
 
 async def transcribe_with_fallback(
-    window: Window, infer: Infer, temperatures: tuple[float, ...], thresholds: FilterSettings
+    window: Window, infer: Infer, temperatures: tuple[float, ...], thresholds: Thresholds
 ) -> WindowResult:
     """The first result that needs no fallback; where all do, the likeliest that is not repetitive (as in faster-whisper).
 
@@ -45,7 +45,7 @@ def higher_temperatures(options: Options, temperatures: tuple[float, ...]) -> tu
     return tuple(t for t in temperatures if t > 0) if options.temperature == 0 else ()
 
 
-def needs_fallback(result: WindowResult, thresholds: FilterSettings) -> bool:
+def needs_fallback(result: WindowResult, thresholds: Thresholds) -> bool:
     """Whether a segment that is likely speech repeats itself or has an unlikely text.
 
     In silence and noise a higher temperature would only invent other words.
@@ -60,7 +60,7 @@ def needs_fallback(result: WindowResult, thresholds: FilterSettings) -> bool:
     )
 
 
-def is_repetitive(result: WindowResult, thresholds: FilterSettings) -> bool:
+def is_repetitive(result: WindowResult, thresholds: Thresholds) -> bool:
     return any(s.compression_ratio > thresholds.compression_ratio_threshold for s in result.segments)
 
 

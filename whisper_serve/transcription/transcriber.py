@@ -80,7 +80,7 @@ class Transcriber:
         self._vad = config.vad.options()
         self._temperatures = quality.temperatures
         self._filters = quality.filters
-        self._thresholds = filters.FilterSettings(
+        self._thresholds = filters.Thresholds(
             compression_ratio_threshold=quality.compression_ratio_threshold,
             no_speech_threshold=quality.no_speech_threshold,
             logprob_threshold=quality.logprob_threshold,

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from whisper_serve.text.filters import FILTERS, FilterSettings, clean
+from whisper_serve.text.filters import FILTERS, Thresholds, clean
 from whisper_serve.types import Segment
 
 # As the base model transcribes them: a clear clip, one it is unsure of, an empty room, a repetitive text.
@@ -211,8 +211,7 @@ def test_a_stricter_compression_ratio_holds_where_no_speech_is_likely_too() -> N
     segment = replace(UNSURE, text=" I'll wait.", compression_ratio=1.7)
     assert clean(segment, None, "en", ["no_speech"]) is None
     assert (
-        clean(segment, None, "en", ["no_speech"], FilterSettings(compression_ratio_threshold=1.6))
-        == "no_speech"
+        clean(segment, None, "en", ["no_speech"], Thresholds(compression_ratio_threshold=1.6)) == "no_speech"
     )
 
 
@@ -262,4 +261,4 @@ def test_the_reason_is_the_first_filter_that_drops() -> None:
 
 def test_the_thresholds_can_be_changed() -> None:
     segment = replace(EMPTY_ROOM, text=" I'm sorry.")
-    assert clean(segment, None, "en", FILTERS, FilterSettings(no_speech_threshold=0.8)) is None
+    assert clean(segment, None, "en", FILTERS, Thresholds(no_speech_threshold=0.8)) is None
