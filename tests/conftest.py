@@ -11,9 +11,11 @@ import soundfile
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
 from whisper_serve.config.load import Config
+from whisper_serve.config.resolve import Resolved, resolve
 from whisper_serve.engines import EngineSettings, transcribe
 from whisper_serve.engines.fake import FakeEngine
 from whisper_serve.errors import TranscriptionError
+from whisper_serve.host.hardware import Machine
 from whisper_serve.transcription.temperature_fallback import Infer
 from whisper_serve.transcription.transcriber import Transcriber
 from whisper_serve.types import SAMPLE_RATE, Window, WindowResult
@@ -26,7 +28,7 @@ def wav(seconds: float, rate: int = SAMPLE_RATE, level: float = 0.5) -> bytes:
     return out.getvalue()
 
 
-def fake_config(**sections: Any) -> Config:
+def fake_config(**sections: Any) -> Resolved:
     """Fake engine, every sound counted as speech, no filters; sections given replace these."""
     defaults: dict[str, Any] = {
         "model": {"engine": "fake"},
@@ -34,7 +36,7 @@ def fake_config(**sections: Any) -> Config:
         "quality": {"filters": []},
         "logging": {"file": None},
     }
-    return Config(**(defaults | sections))
+    return resolve(Config(**(defaults | sections)), Machine(cpus=2, gpus=0))
 
 
 async def fake_infer(window: Window) -> WindowResult:
@@ -50,12 +52,12 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def config() -> Config:
+def config() -> Resolved:
     return fake_config()
 
 
 @asynccontextmanager
-async def served(config: Config, infer: Infer) -> AsyncIterator[httpx.AsyncClient]:
+async def served(config: Resolved, infer: Infer) -> AsyncIterator[httpx.AsyncClient]:
     """The HTTP side over ASGI, with `infer` behind it."""
 
     async def ready() -> bool:
@@ -68,7 +70,7 @@ async def served(config: Config, infer: Infer) -> AsyncIterator[httpx.AsyncClien
 
 
 @pytest.fixture
-async def client(config: Config) -> AsyncIterator[httpx.AsyncClient]:
+async def client(config: Resolved) -> AsyncIterator[httpx.AsyncClient]:
     """The HTTP side over ASGI, with the fake engine behind it."""
     async with served(config, fake_infer) as client:
         yield client

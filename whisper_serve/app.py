@@ -1,4 +1,4 @@
-"""Puts the parts together: a Config in, a Ray Serve application out.
+"""Wires the parts into a Ray Serve application.
 
 `serve deploy` and KubeRay name `whisper_serve.app:build` as their import path.
 """
@@ -16,8 +16,8 @@ from ray.serve.handle import DeploymentHandle
 
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
-from whisper_serve.config.load import Config, load_config
-from whisper_serve.config.resolve import resolve
+from whisper_serve.config.load import load_config
+from whisper_serve.config.resolve import Resolved, resolve
 from whisper_serve.host.hardware import this_machine
 from whisper_serve.serving.autoscaling import autoscaling_config
 from whisper_serve.serving.client import ModelClient
@@ -33,28 +33,25 @@ from whisper_serve.telemetry.tracing import set_up_tracing
 from whisper_serve.transcription.admission import Admission, Bounds
 from whisper_serve.transcription.transcriber import Transcriber
 
-# Windows with a model replica at once: enough to gather batches from, few enough to share out. With one
-# at a time, replicas would starve while Ray's routers sleep.
-WINDOWS_A_REPLICA = {"cpu": 64, "cuda": 512}
-REQUESTS_AN_INGRESS = 1000
+REQUESTS_PER_INGRESS = 1000
 ROUTER = RequestRouterConfig(
     request_router_class=f"{LeastAudioRouter.__module__}:{LeastAudioRouter.__name__}"  # type: ignore[arg-type]  # Ray's hint is wrong
 )
 
 
 class Ingress:
-    """HTTP in front: it decodes, cuts, asks the model deployment and collects."""
+    """The HTTP service, which has the model deployment transcribe what it decodes and splits into windows."""
 
-    def __init__(self, config: Config, model: "DeploymentHandle[Replica]") -> None:
+    def __init__(self, config: Resolved, model: "DeploymentHandle[Replica]") -> None:
         close_replica_port()
         set_up_logging(config.logging)
         set_up_tracing(config.tracing, "ingress")
         remote = ModelClient(model, config.deployment.max_retries)
         transcriber = Transcriber(config, remote.infer, Admission(bounds(config)))
         transcriber.warm_up()
-        rests = config.deployment.fewest == 0  # a question would wake a replica
-        ready = takes_requests if rests else remote.ready
-        self.service = Service(config, transcriber, ready, figures if config.server.metrics else None)
+        may_be_idle = config.deployment.fewest == 0  # a check would start a replica
+        ready = takes_requests if may_be_idle else remote.ready
+        self.service = Service(config, transcriber, ready, cluster_metrics if config.server.metrics else None)
         if config.server.metrics:
             start_meters(self._sample)
 
@@ -67,7 +64,7 @@ class Ingress:
         return create_api(self.service, behind_proxy=True)
 
 
-async def figures() -> str:
+async def cluster_metrics() -> str:
     return await scrape(await asyncio.to_thread(exporters))
 
 
@@ -75,27 +72,26 @@ async def takes_requests() -> bool:
     return True
 
 
-def bounds(config: Config) -> Bounds:
-    """An ingress's own part of what the service takes: requests are dealt evenly, and none asks the others."""
+def bounds(config: Resolved) -> Bounds:
+    """An ingress's share of what the service accepts: requests are spread evenly, and ingresses share no counters."""
     server = config.server
-    assert server.max_queued_audio_s is not None  # a resolved config
     quotas = {key.name: key.audio_s_per_day for key in config.security.keys if key.audio_s_per_day}
     return Bounds(
-        queued_s=server.max_queued_audio_s / server.num_ingress,
+        queued_s=config.limits.max_queued_audio_s / server.num_ingress,
         buffered_s=server.max_inflight_audio_s / server.num_ingress,
         upload_bytes=server.max_inflight_upload_mb * 1e6 / server.num_ingress,
         quotas_s={name: quota / server.num_ingress for name, quota in quotas.items()},
     )
 
 
-def build_app(config: Config) -> Application:
-    """The two deployments of a resolved config, bound: Ingress in front of Model."""
+def build_app(config: Resolved) -> Application:
+    """The two deployments, bound: Ingress in front of Model."""
     deployment, server = config.deployment, config.server
     model = serve.deployment(
         name="Model",
         **replica_count(config),
         **per_node(deployment.max_replicas_per_node),
-        max_ongoing_requests=WINDOWS_A_REPLICA["cuda" if config.model.device == "cuda" else "cpu"],
+        max_ongoing_requests=config.limits.max_ongoing_windows,
         ray_actor_options=model_actor(config),
         request_router_config=ROUTER,
         graceful_shutdown_timeout_s=server.drain_timeout_s,
@@ -106,7 +102,7 @@ def build_app(config: Config) -> Application:
         name="Ingress",
         num_replicas=server.num_ingress,
         **per_node(server.max_ingress_per_node),
-        max_ongoing_requests=REQUESTS_AN_INGRESS,
+        max_ongoing_requests=REQUESTS_PER_INGRESS,
         ray_actor_options={"num_cpus": 1 if server.dedicated_cpu else 0},
         graceful_shutdown_timeout_s=server.drain_timeout_s,
         health_check_period_s=deployment.health_check_period_s,
@@ -115,28 +111,28 @@ def build_app(config: Config) -> Application:
     return ingress.bind(config, model.bind(config))
 
 
-def replica_count(config: Config) -> dict[str, Any]:
+def replica_count(config: Resolved) -> dict[str, Any]:
     scaling = config.deployment.autoscaling
     if scaling is None:
         return {"num_replicas": config.deployment.num_replicas}
-    return {"autoscaling_config": autoscaling_config(scaling)}
+    return {"autoscaling_config": autoscaling_config(scaling, config.limits.target_audio_s)}
 
 
 def per_node(most: int | None) -> dict[str, Any]:
     return {} if most is None else {"max_replicas_per_node": most}
 
 
-def model_actor(config: Config) -> dict[str, Any]:
+def model_actor(config: Resolved) -> dict[str, Any]:
     """What Ray reserves for a model replica, and the environment it starts in."""
     deployment = config.deployment
-    options: dict[str, Any] = {"num_cpus": deployment.cpu_per_replica, "num_gpus": deployment.gpu_per_replica}
-    if deployment.cpu_per_replica >= 2:  # several workers, whose malloc arenas would keep what they once held
+    options: dict[str, Any] = {"num_cpus": deployment.cpu_per_replica, "num_gpus": config.limits.replica_gpus}
+    if config.limits.replica_threads > 1:  # each would keep a malloc arena as large as it ever was
         options["runtime_env"] = {"env_vars": {"MALLOC_ARENA_MAX": "1"}}
     return options
 
 
 def build(args: dict[str, Any]) -> Application:
-    """The same from a config file's path, for `serve deploy`: args {"config": "config.json"}.
+    """The application of a config file, for `serve deploy`: args {"config": "config.json"}.
 
     It runs on a cluster's head; GPUs that its config names are on other nodes, or will be.
     """

@@ -3,7 +3,7 @@
 Times are seconds from the start of the recording unless a comment says otherwise.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -29,13 +29,28 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class VadOptions:
-    """How speech is told from the rest."""
+    """Settings of voice activity detection. Bounds and descriptions are those of the config's section `vad`."""
 
-    method: Literal["silero", "energy", "off"] = "silero"
-    threshold: float = 0.5  # speech probability at which speech begins (silero)
-    min_speech_s: float = 0.25  # shorter sounds are not speech
-    min_silence_s: float = 0.5  # shorter pauses do not end speech
-    padding_s: float = 0.2  # kept on either side of speech
+    method: Literal["silero", "energy", "off"] = field(
+        default="silero",
+        metadata={
+            "description": "voice activity detection: silero, by a small neural network; energy, by loudness; "
+            "off, all of a recording counts as speech"
+        },
+    )
+    threshold: float = field(
+        default=0.5,
+        metadata={"gt": 0, "lt": 1, "description": "speech probability at which speech begins (silero)"},
+    )
+    min_speech_s: float = field(
+        default=0.25, metadata={"ge": 0, "description": "shorter sounds are not speech"}
+    )
+    min_silence_s: float = field(
+        default=0.5, metadata={"ge": 0, "description": "shorter pauses do not end speech"}
+    )
+    padding_s: float = field(
+        default=0.2, metadata={"ge": 0, "le": 5, "description": "kept on either side of speech"}
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,9 @@ from loadtest.quality.ear import create_transcriber
 from loadtest.quality.report import Row
 from whisper_serve.audio.decode import decode
 from whisper_serve.config.load import Config
+from whisper_serve.config.resolve import resolve
 from whisper_serve.errors import TranscriptionError
+from whisper_serve.host.hardware import this_machine
 from whisper_serve.types import SAMPLE_RATE, Options, Samples
 
 HOUR_S = 3600.0
@@ -93,7 +95,8 @@ def resident_mb(field: str) -> float:
 
 async def spend(file: Path, step: str) -> Cost:
     """Open a file, or hear it too, and account for it."""
-    transcriber = create_transcriber(Config(model={"engine": "fake"}, server={"max_parallel_windows": 4}))
+    config = Config(model={"engine": "fake"}, server={"max_parallel_windows": 4})
+    transcriber = create_transcriber(resolve(config, this_machine()))
     await asyncio.to_thread(transcriber.warm_up)
     idle, began = resident_mb("VmRSS"), time.process_time()
     data, options = await asyncio.to_thread(file.read_bytes), Options(language="en")

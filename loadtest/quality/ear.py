@@ -6,21 +6,20 @@ from pathlib import Path
 
 from loadtest.quality.answer import Answer
 from loadtest.quality.corpus import Recording
-from whisper_serve.config.load import Config, load_config
-from whisper_serve.config.resolve import resolve
+from whisper_serve.config.load import load_config
+from whisper_serve.config.resolve import Resolved, engine_settings, resolve
 from whisper_serve.engines import Engine, Outcome, Prepared, load_engine
 from whisper_serve.errors import TranscriptionError
 from whisper_serve.host.hardware import this_machine
 from whisper_serve.serving.batcher import Batcher
-from whisper_serve.serving.replica import engine_settings
 from whisper_serve.transcription.temperature_fallback import Infer
 from whisper_serve.transcription.transcriber import Transcriber
-from whisper_serve.types import WINDOW_S, Options, Window, WindowResult
+from whisper_serve.types import Options, Window, WindowResult
 
 AT_ONCE = 8  # recordings, so that short ones too fill a batch
 
 
-def config_for(engine: str, file: Path) -> Config:
+def config_for(engine: str, file: Path) -> Resolved:
     """The configuration of a service with one replica, on all of this machine. Raises ConfigError."""
     machine, base = this_machine(), load_config(file)
     model = base.model.model_copy(update={"engine": engine})
@@ -29,10 +28,10 @@ def config_for(engine: str, file: Path) -> Config:
     return resolve(base.model_copy(update={"model": model, "deployment": deployment}), machine)
 
 
-def create_transcriber(config: Config) -> Transcriber:
+def create_transcriber(config: Resolved) -> Transcriber:
     """With its engine loaded; to be called where an event loop runs."""
-    engine = load_engine(config.model.engine, engine_settings(config))
-    return Transcriber(config, over(engine, config.deployment.max_batch_audio_s or WINDOW_S))
+    engine = load_engine(config.engine, engine_settings(config))
+    return Transcriber(config, over(engine, config.limits.max_batch_audio_s))
 
 
 def over(engine: Engine, batch_s: float) -> Infer:
@@ -51,7 +50,7 @@ def over(engine: Engine, batch_s: float) -> Infer:
 
 
 async def hear(
-    config: Config, recordings: Sequence[Recording], done: Callable[[Recording], None]
+    config: Resolved, recordings: Sequence[Recording], done: Callable[[Recording], None]
 ) -> list[Answer]:
     """Every recording's transcript, with word times, in order; `done` is told of each as it ends."""
     transcriber = create_transcriber(config)
@@ -63,6 +62,6 @@ async def hear(
             options = Options(language=recording.told, word_timestamps=True)
             transcript = await transcriber.transcribe(data, options)
         done(recording)
-        return Answer(config.model.engine, recording, transcript)
+        return Answer(config.engine, recording, transcript)
 
     return list(await asyncio.gather(*(one(recording) for recording in recordings)))

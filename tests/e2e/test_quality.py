@@ -3,6 +3,7 @@
 import asyncio
 import io
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ import soundfile
 from loadtest import speech
 from loadtest.quality.ear import config_for, over
 from loadtest.quality.times import disordered, outside, outside_segment, words_of
+from whisper_serve.config.resolve import engine_settings
 from whisper_serve.engines import Engine, load_engine
-from whisper_serve.serving.replica import engine_settings
 from whisper_serve.transcription.transcriber import Transcriber, collect
 from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Options, Transcript
 
@@ -32,7 +33,7 @@ LANGUAGES = {"picovoice-cheetah/test_de.wav": "de", "festvox-ru/ru_0673.wav": "r
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    return load_engine(CONFIG.model.engine, engine_settings(CONFIG))
+    return load_engine(CONFIG.engine, engine_settings(CONFIG))
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ async def test_word_times_are_in_order_inside_their_segment_and_the_recording(
 
 
 async def test_a_minute_told_in_steps_is_the_same_as_told_at_once(engine: Engine) -> None:
-    greedy = CONFIG.quality.model_copy(update={"temperatures": (0.0,)})  # warmer tries are left to chance
+    greedy = replace(CONFIG.quality, temperatures=(0.0,))  # higher temperatures sample at random
     transcriber = Transcriber(CONFIG.model_copy(update={"quality": greedy}), over(engine, WINDOW_S))
     data = await asyncio.to_thread(speech.recording("multilingual.mp3").read_bytes)
     waited = await transcriber.transcribe(data, Options())

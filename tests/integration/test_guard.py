@@ -13,7 +13,7 @@ from tests.conftest import fake_config, fake_infer, served, wav
 from tests.support.openai_schema import check
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
-from whisper_serve.config.load import Config
+from whisper_serve.config.resolve import Resolved
 from whisper_serve.transcription.admission import Admission, Bounds
 from whisper_serve.transcription.temperature_fallback import Infer
 from whisper_serve.transcription.transcriber import Transcriber
@@ -36,7 +36,7 @@ def key(name: str = "ada", secret: str = SECRET, **more: Any) -> dict[str, Any]:
 
 @asynccontextmanager
 async def bounded(
-    config: Config, bounds: Bounds, infer: Infer = fake_infer
+    config: Resolved, bounds: Bounds, infer: Infer = fake_infer
 ) -> AsyncIterator[tuple[httpx.AsyncClient, Admission]]:
     async def ready() -> bool:
         return True
@@ -55,7 +55,7 @@ async def post(
 
 
 @pytest.fixture
-def config() -> Config:
+def config() -> Resolved:
     return fake_config(security={"keys": [key(), key("bob", "another")]})
 
 
@@ -109,7 +109,7 @@ async def test_a_refused_upload_is_not_read(client: httpx.AsyncClient) -> None:
     assert (await client.post(SEED, content=never())).status_code == 401
 
 
-async def test_a_websocket_without_a_key_is_closed(config: Config) -> None:
+async def test_a_websocket_without_a_key_is_closed(config: Resolved) -> None:
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:

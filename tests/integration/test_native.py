@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.conftest import fake_config, wav
-from whisper_serve.config.load import Config
+from whisper_serve.config.resolve import Resolved
 
 pytestmark = pytest.mark.anyio
 
@@ -126,7 +126,7 @@ async def test_health_is_exactly_the_seed_s(client: httpx.AsyncClient) -> None:
 
 class TestSmallLimits:
     @pytest.fixture
-    def config(self) -> Config:
+    def config(self) -> Resolved:
         return fake_config(server={"max_upload_mb": 0.1, "max_audio_s": 2})
 
     async def test_an_upload_over_the_bound_is_413(self, client: httpx.AsyncClient) -> None:

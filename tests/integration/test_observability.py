@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import fake_config, fake_infer, served, wav
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
-from whisper_serve.config.load import Config
+from whisper_serve.config.resolve import Resolved
 from whisper_serve.telemetry.logs import ACCESS, set_up_logging
 from whisper_serve.telemetry.metrics import SERIES, record_with
 from whisper_serve.telemetry.prometheus import CONTENT_TYPE
@@ -75,7 +75,7 @@ async def test_dropped_segments_are_counted_by_reason(kept: Kept) -> None:
     assert kept["dropped_segments"] == [(1, {"reason": "phrases"})]
 
 
-def with_key() -> Config:
+def with_key() -> Resolved:
     key = {"name": "ada", "sha256": sha256(SECRET.encode()).hexdigest()}
     return fake_config(security={"keys": [key]})
 
@@ -87,7 +87,7 @@ async def test_who_shows_no_key_is_counted_as_refused(kept: Kept) -> None:
 
 
 @asynccontextmanager
-async def shown(config: Config) -> AsyncIterator[httpx.AsyncClient]:
+async def shown(config: Resolved) -> AsyncIterator[httpx.AsyncClient]:
     async def ready() -> bool:
         return True
 

@@ -10,7 +10,7 @@ import webvtt
 
 from tests.conftest import fake_config, fake_infer, served, wav
 from tests.support.openai_schema import check
-from whisper_serve.config.load import Config
+from whisper_serve.config.resolve import Resolved
 from whisper_serve.errors import (
     BadRequest,
     ModelFailed,
@@ -151,7 +151,7 @@ async def test_a_model_that_is_not_served_is_404(client: httpx.AsyncClient) -> N
 
 class TestOtherNames:
     @pytest.fixture
-    def config(self) -> Config:
+    def config(self) -> Resolved:
         return fake_config(model={"engine": "fake", "size": "tiny.en", "aliases": ["x/{size}", "my-whisper"]})
 
     async def test_aliases_are_config_rows(self, client: httpx.AsyncClient) -> None:

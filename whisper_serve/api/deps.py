@@ -7,13 +7,13 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from whisper_serve.config.load import Config
+from whisper_serve.config.resolve import Resolved
 from whisper_serve.transcription.transcriber import Transcriber
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    config: Config
+    config: Resolved
     transcriber: Transcriber
     ready: Callable[[], Awaitable[bool]]  # whether a model replica answers
     metrics: Callable[[], Awaitable[str]] | None = None  # the cluster's figures as Prometheus reads them

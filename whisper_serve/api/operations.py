@@ -77,7 +77,7 @@ async def capabilities(service: ServiceDep) -> Capabilities:
     english_only = model.ids[0].endswith(".en")
     return Capabilities(
         models=list(model.ids),
-        device=model.device,
+        device=service.config.device,
         tasks=["transcribe"] if english_only else list(get_args(Task)),
         languages={"en": LANGUAGES["en"]} if english_only else LANGUAGES,
         audio_formats=any_format if ANY in model.supported_formats else list(model.supported_formats),

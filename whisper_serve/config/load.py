@@ -1,8 +1,8 @@
-"""config.json and the environment in, one frozen Config out: the only reader of either.
+"""Reads config.json and the environment into one frozen Config: the only reader of either.
 
 A setting is one field: its type, bounds, default and description stand in its section (server.py and model.py
-here, telemetry/settings.py), and nowhere else (the README's table is made from them). Each can be overridden by the
-environment as WHISPER_SERVE__SECTION__FIELD.
+here, telemetry/settings.py) or in the dataclass that the section is made of, and nowhere else: the table in
+docs/configuration.md is made from them.
 """
 
 import json
@@ -11,26 +11,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from whisper_serve.config.model import Deployment, Model, Quality, Vad
 from whisper_serve.config.server import Security, Server
 from whisper_serve.errors import ConfigError
-from whisper_serve.section import Section, nearest
+from whisper_serve.section import Section, nearest, settings_of
 from whisper_serve.telemetry.settings import Logging, Tracing
 
 ENV_PREFIX = "WHISPER_SERVE__"
 
 
-class Config(BaseSettings):
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX,
-        env_nested_delimiter="__",
-        extra="forbid",
-        frozen=True,
-        env_parse_none_str="null",
-    )
+class Sections(Section):
+    """What a config consists of, as it was written or resolved."""
 
     server: Server = Server()
     security: Security = Security()
@@ -41,6 +36,16 @@ class Config(BaseSettings):
     logging: Logging = Logging()
     tracing: Tracing = Tracing()
 
+
+class Config(Sections, BaseSettings):
+    """As it was written: `resolve` decides what is left open."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        env_parse_none_str="null",
+    )
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -50,20 +55,13 @@ class Config(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings  # the environment wins over the file
+        return env_settings, init_settings  # the first wins
 
 
 def load_config(path: str | Path) -> Config:
-    """Read a JSON file and the environment; raise ConfigError with one sentence where either is wrong."""
-    try:
-        fields = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as e:
-        raise ConfigError(f"cannot read {path}: {e.strerror}") from e
-    except ValueError as e:
-        raise ConfigError(f"{path} is not JSON: {e}") from e
-    if not isinstance(fields, dict):
-        raise ConfigError(f"{path} must hold a JSON object")
-    check_environment(os.environ)
+    """Read a JSON file and the environment. Raises ConfigError, with one sentence, where either is wrong."""
+    fields = read_json(Path(path))
+    check_variables(os.environ)
     section = ""
     try:
         for section, values in fields.items():
@@ -76,14 +74,26 @@ def load_config(path: str | Path) -> Config:
         raise ConfigError(f"the environment: {e}; lists are written as JSON") from e
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise ConfigError(f"cannot read {path}: {e.strerror}") from e
+    except ValueError as e:
+        raise ConfigError(f"{path} is not JSON: {e}") from e
+    if not isinstance(fields, dict):
+        raise ConfigError(f"{path} must hold a JSON object")
+    return fields
+
+
 def check_types(section: str, values: Any) -> None:
-    """Hold the file to JSON's own types; the environment, where all is text, may be converted."""
+    """Hold the file to JSON's own types; variables, where all is text, may be converted."""
     field = Config.model_fields.get(section)
-    if field and isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-        field.annotation.model_validate_json(json.dumps(values), strict=True)
+    if field and field.annotation:
+        TypeAdapter(field.annotation).validate_json(json.dumps(values), strict=True)
 
 
-def check_environment(names: Iterable[str]) -> None:
+def check_variables(names: Iterable[str]) -> None:
     """Refuse a WHISPER_SERVE__ variable whose section does not exist; fields are checked with the file's."""
     for name in names:
         if name.upper().startswith(ENV_PREFIX):
@@ -97,20 +107,18 @@ def complaint(error: ValidationError, section: str = "") -> str:
     first = error.errors()[0]
     path = [*([section] if section else []), *map(str, first["loc"])]
     where = ".".join(path)
-    if first["type"] == "extra_forbidden":
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         return f"{where} is not a setting{nearest(path[-1], fields_of(path[:-1]), path[:-1])}"
-    said = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
-    if first["type"] == "model_type":
-        said = "it should be an object"
-    return f"{where} is {json.dumps(first['input'], default=str)}; {said}"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    if first["type"] in ("model_type", "dataclass_type"):
+        message = "it should be an object"
+    return f"{where} is {json.dumps(first['input'], default=str)}; {message}"
 
 
-def fields_of(path: list[str]) -> Iterable[str]:
+def fields_of(path: list[str]) -> dict[str, FieldInfo]:
+    """The settings of a section, which may lie in another one."""
     fields = Config.model_fields
     for name in path:
         annotation = fields[name].annotation
-        kind = next(
-            (kind for kind in (annotation, *get_args(annotation)) if hasattr(kind, "model_fields")), None
-        )
-        fields = getattr(kind, "model_fields", {})
+        fields = next(filter(None, map(settings_of, (annotation, *get_args(annotation)))), {})
     return fields

@@ -1,13 +1,16 @@
-"""Settings of the model: which, in how many replicas, how it detects speech and judges its words. A setting is one field."""
+"""Settings of the model: which, in how many replicas, how it finds speech and which texts it believes."""
 
 import os
+from dataclasses import field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic.dataclasses import dataclass
 
+from whisper_serve.config.defaults import per_device
 from whisper_serve.engines import ENGINES
-from whisper_serve.section import Section, one_of
+from whisper_serve.section import STRICT, Section, choices, one_of, refusal
 from whisper_serve.text.filters import FILTERS, Thresholds
 from whisper_serve.types import WINDOW_S, VadOptions
 from whisper_serve.weights.catalog import NAMES
@@ -21,20 +24,21 @@ class Model(Section):
     model_dir: Path = Field(Path("models"), description="where weights are kept")
     supported_formats: tuple[str, ...] = Field(
         ("*",),
-        description='file formats accepted, told by content, such as ".wav"; "*": all that can be decoded',
+        description='file formats accepted, recognised by content, such as ".wav"; "*": all that can be decoded',
     )
     engine: str = Field(
         "auto",
-        description=f"auto, or one of: {', '.join(ENGINES)}; auto: on a GPU openai_whisper, on a CPU that multiplies bfloat16 openvino, on others ctranslate2",
+        description=f"auto, or one of: {', '.join(ENGINES)}; auto: on a GPU openai_whisper, on a CPU with bfloat16 "
+        "instructions openvino, on others ctranslate2",
     )
     compute_type: str = Field(
         "auto", description="the engine's number type, such as int8, bfloat16, float32; auto: its best"
     )
     context: Literal["adaptive", "full"] = Field(
-        "adaptive", description="encode what was said, or always 30 s"
+        "adaptive", description="what is encoded of a window: its speech and a margin, or always 30 s"
     )
     window_s: float = Field(
-        WINDOW_S, ge=5, le=WINDOW_S, description="seconds of speech heard in one pass, at most"
+        WINDOW_S, ge=5, le=WINDOW_S, description="longest speech transcribed in one window, in seconds"
     )
 
     aliases: tuple[str, ...] = Field(
@@ -58,8 +62,9 @@ class Model(Section):
     @model_validator(mode="after")
     def _known_size(self) -> "Model":
         """A name that is no path on this machine is checked here; files are checked where they are loaded."""
-        if not (Path(self.size).exists() or (self.model_dir / self.size).exists() or os.sep in self.size):
-            one_of(self.size, list(NAMES))
+        is_path = Path(self.size).exists() or (self.model_dir / self.size).exists() or os.sep in self.size
+        if not is_path and self.size not in NAMES:
+            raise refusal("size", self.size, choices(self.size, NAMES))
         return self
 
     @field_validator("engine")
@@ -82,13 +87,15 @@ class Autoscaling(Section):
     min_replicas: int = Field(
         1,
         ge=0,
-        description="fewest model replicas; 0: none while nobody asks, and who asks first waits until one has started",
+        description="fewest model replicas; 0: none while there are no requests, and the next one waits until a "
+        "replica has started",
     )
     max_replicas: int = Field(4, ge=1, description="most model replicas")
     target_audio_s: float | None = Field(
         None,
         gt=0,
-        description="audio a replica should have in hand, waiting included, in seconds; null: 60 on CPUs, 960 on GPUs",
+        description="audio that should be outstanding at a replica, waiting included, in seconds; "
+        + per_device("target_audio_s"),
     )
     look_back_period_s: float = Field(20, gt=0, description="seconds over which that is averaged")
     upscale_delay_s: float = Field(
@@ -97,13 +104,14 @@ class Autoscaling(Section):
     downscale_delay_s: float = Field(
         600,
         ge=0,
-        description="how long there must be too little before replicas go; well above what a start takes",
+        description="how long there must be too little before replicas are removed; well above what a start takes",
     )
 
     @model_validator(mode="after")
     def _ordered(self) -> "Autoscaling":
         if self.min_replicas > self.max_replicas:
-            raise ValueError("min_replicas is more than max_replicas")
+            too_many = f"it should be at most max_replicas, {self.max_replicas}"
+            raise refusal("min_replicas", self.min_replicas, too_many)
         return self
 
 
@@ -114,16 +122,16 @@ class Deployment(Section):
     )
     autoscaling: Autoscaling | None = Field(
         None,
-        description='an object such as {"min_replicas": 1, "max_replicas": 8}: replicas come and go with the '
-        "audio that waits, and num_replicas does not count; null: they do not",
+        description='an object such as {"min_replicas": 1, "max_replicas": 8}: replicas are added and removed with '
+        "the outstanding audio, and num_replicas does not count; null: their number is fixed",
     )
     cpu_per_replica: float = Field(
         0.5,
         ge=0,
-        description="CPUs Ray reserves for a model replica; it hears as many batches at once, at least one",
+        description="CPUs Ray reserves for a model replica, which runs as many batches at once, at least one",
     )
     cpu_affinity: bool = Field(
-        False, description="keep each model replica to CPUs of its own, as many as it hears batches (Linux)"
+        False, description="keep each model replica to CPUs of its own, as many as it runs batches (Linux)"
     )
     gpu_per_replica: float = Field(
         0.1, ge=0, description="share of a GPU for a model replica; counts only where the device is a GPU"
@@ -131,7 +139,7 @@ class Deployment(Section):
     max_batch_audio_s: float | None = Field(
         None,
         ge=30,
-        description="seconds of audio a replica hears in one batch; null: 80 on CPUs, 480 on GPUs",
+        description=f"audio a replica transcribes in one batch, in seconds; {per_device('batch_audio_s')}",
     )
     batch_wait_timeout_s: float = Field(
         0.0, ge=0, description="longest wait for a fuller batch; a busy replica gathers one without waiting"
@@ -139,10 +147,12 @@ class Deployment(Section):
     max_retries: int = Field(
         3,
         ge=0,
-        description="times a window is tried again where the model fails on it; where a replica dies it is heard "
-        "by another, but what two died of is refused",
+        description="times a window is tried again where the model fails on it; where a replica dies, another one "
+        "transcribes its windows, but a window that two died of is refused",
     )
-    health_check_period_s: float = Field(2, gt=0, description="how often Ray asks replicas whether they live")
+    health_check_period_s: float = Field(
+        2, gt=0, description="how often Ray checks that replicas answer, in seconds"
+    )
     health_check_timeout_s: float = Field(
         30, gt=0, description="a replica that does not answer for so long is replaced"
     )
@@ -158,42 +168,23 @@ class Deployment(Section):
         return self.autoscaling.max_replicas if self.autoscaling else self.num_replicas
 
 
-class Vad(Section):
-    method: Literal["silero", "energy", "off"] = Field(
-        VadOptions().method, description="how speech is told from the rest"
-    )
-    threshold: float = Field(
-        VadOptions().threshold, gt=0, lt=1, description="speech probability at which speech begins"
-    )
-    min_speech_s: float = Field(VadOptions().min_speech_s, ge=0, description="shorter sounds are not speech")
-    min_silence_s: float = Field(
-        VadOptions().min_silence_s, ge=0, description="shorter pauses do not end speech"
-    )
-    padding_s: float = Field(VadOptions().padding_s, ge=0, le=5, description="kept on either side of speech")
-
-    def options(self) -> VadOptions:
-        return VadOptions(**self.model_dump())
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Vad(VadOptions):
+    """Each field of VadOptions is a setting."""
 
 
-class Quality(Section):
-    temperatures: tuple[float, ...] = Field(
-        (0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
-        min_length=1,
-        description="tried in order while a window's text looks wrong",
-    )
-    compression_ratio_threshold: float = Field(
-        2.4, gt=0, description="text that compresses better repeats itself: try warmer"
-    )
-    logprob_threshold: float = Field(-1.0, le=0, description="mean log-probability below which to try warmer")
-    no_speech_threshold: float = Field(
-        Thresholds().no_speech_threshold,
-        ge=0,
-        le=1,
-        description="no-speech probability above which unlikely text is silence",
-    )
-    filters: tuple[str, ...] = Field(tuple(FILTERS), description="filters against invented words, in order")
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Quality(Thresholds):
+    """Each field of Thresholds is a setting, and two more."""
 
-    @field_validator("filters")
-    @classmethod
-    def _known_filters(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(one_of(name, list(FILTERS)) for name in names)
+    temperatures: tuple[float, ...] = field(
+        default=(0.0, 0.2, 0.4, 0.6, 0.8, 1.0),
+        metadata={
+            "min_length": 1,
+            "description": "tried in order while a window's text is repetitive or unlikely",
+        },
+    )
+    filters: tuple[Annotated[str, AfterValidator(lambda name: one_of(name, FILTERS))], ...] = field(
+        default=tuple(FILTERS),
+        metadata={"description": "filters against text that nobody said, in order"},
+    )

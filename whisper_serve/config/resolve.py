@@ -1,67 +1,88 @@
-"""A config and a machine in; the config with every `auto` decided, or why it cannot be, out."""
+"""Decides what a config leaves open, for one machine or cluster, or says why it cannot be run there."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from whisper_serve.config.load import Config
+from whisper_serve.config.defaults import DEVICE_DEFAULTS, MIN_DECODES, Device
+from whisper_serve.config.load import Config, Sections
+from whisper_serve.engines import EngineSettings
 from whisper_serve.errors import ConfigError
 from whisper_serve.host.hardware import Machine
-
-WINDOWS = {"cpu": 6, "cuda": 32}  # of one request, with each replica at once
-QUEUED_AUDIO_S = {"cpu": 300.0, "cuda": 4800.0}  # a replica: some ten seconds of work
-IN_HAND_AUDIO_S = {"cpu": 60.0, "cuda": 960.0}  # a replica, before another comes: some two seconds of work
-BATCH_AUDIO_S = {"cpu": 120.0, "cuda": 480.0}  # more gain little, and share out badly over replicas
+from whisper_serve.weights.download import Report, fetch
 
 
-def resolve(config: Config, machine: Machine) -> Config:
-    """The same config with every `auto` decided for `machine`; ConfigError where it asks for what is not there."""
-    device = ("cuda" if machine.gpus else "cpu") if config.model.device == "auto" else config.model.device
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The numbers that a config may leave open, decided."""
+
+    num_cpus: int  # given to Ray on this machine
+    max_decodes: int  # recordings an ingress decodes at once
+    max_parallel_windows: int  # of one request, with the replicas at once
+    max_ongoing_windows: int  # of all requests, with one replica at once
+    max_queued_audio_s: float  # waiting for a replica, over all requests
+    max_batch_audio_s: float  # in one batch
+    target_audio_s: float  # outstanding at a replica, beyond which another is added
+    replica_threads: int  # of a CPU, for a model replica
+    replica_gpus: float  # share of a GPU reserved for a model replica; 0 on CPUs
+
+
+class Resolved(Sections):
+    """A config that can be run: its paths are absolute, and what it left open is decided beside its sections."""
+
+    device: Device
+    engine: str  # a row of ENGINES; on a CPU also "auto": each replica takes the fastest for its own CPU
+    limits: Limits
+
+
+def resolve(config: Config, machine: Machine) -> Resolved:
+    """Raises ConfigError where the config asks for what `machine` does not have."""
+    server, deployment = config.server, config.deployment
+    device: Device = (
+        config.model.device if config.model.device != "auto" else "cuda" if machine.gpus else "cpu"
+    )
+    defaults, scaling = DEVICE_DEFAULTS[device], deployment.autoscaling
+    limits = Limits(
+        num_cpus=server.num_cpus or max(int(machine.cpus), math.ceil(cpus_needed(config))),
+        max_decodes=server.max_decodes or max(MIN_DECODES, int(machine.cpus) // 2),
+        max_parallel_windows=server.max_parallel_windows or defaults.parallel_windows * deployment.most,
+        max_ongoing_windows=defaults.ongoing_windows,
+        max_queued_audio_s=server.max_queued_audio_s or defaults.queued_audio_s * deployment.most,
+        max_batch_audio_s=deployment.max_batch_audio_s or defaults.batch_audio_s,
+        target_audio_s=(scaling and scaling.target_audio_s) or defaults.target_audio_s,
+        replica_threads=max(1, int(deployment.cpu_per_replica)),
+        replica_gpus=deployment.gpu_per_replica if device == "cuda" else 0.0,
+    )
     engine = config.model.engine
     if engine == "auto" and device == "cuda":
-        engine = "openai_whisper"  # on CPUs each replica takes what its own is best at
-    num_cpus = config.server.num_cpus or max(int(machine.cpus), math.ceil(cpus_needed(config)))
-    gpus = config.deployment.gpu_per_replica if device == "cuda" else 0.0
-    parallel = config.server.max_parallel_windows or WINDOWS[device] * config.deployment.most
-    batch = config.deployment.max_batch_audio_s or BATCH_AUDIO_S[device]
-    queued = config.server.max_queued_audio_s or QUEUED_AUDIO_S[device] * config.deployment.most
-    scaling = config.deployment.autoscaling
-    if scaling and scaling.target_audio_s is None:
-        scaling = scaling.model_copy(update={"target_audio_s": IN_HAND_AUDIO_S[device]})
-    letters = config.server.dead_letter_dir
-    server = {
-        "num_cpus": num_cpus,
-        "max_parallel_windows": parallel,
-        "max_queued_audio_s": queued,
-        "max_decodes": config.server.max_decodes or max(2, int(machine.cpus) // 2),
-        "dead_letter_dir": letters and letters.resolve(),
-    }
-    logs = config.logging.model_dump(include={"file", "access_file", "error_file"})
-    changes: dict[str, dict[str, Any]] = {
-        "server": server,
-        "model": {
-            "device": device,
-            "engine": engine,
-            "model_dir": config.model.model_dir.resolve(),
-        },
-        "deployment": {"gpu_per_replica": gpus, "max_batch_audio_s": batch, "autoscaling": scaling},
-        "logging": {name: path and str(Path(path).resolve()) for name, path in logs.items()},
-    }
-    resolved = config.model_copy(
-        update={section: getattr(config, section).model_copy(update=new) for section, new in changes.items()}
-    )
+        engine = "openai_whisper"
+    sections = dict(with_absolute_paths(config))
+    resolved = Resolved(**sections, device=device, engine=engine, limits=limits)
     check(resolved, machine)
     return resolved
 
 
-def cpus_needed(config: Config) -> float:
+def with_absolute_paths(config: Config) -> Config:
+    """Replicas do not run in this folder."""
+    model = config.model.model_copy(update={"model_dir": config.model.model_dir.resolve()})
+    letters = config.server.dead_letter_dir
+    server = config.server.model_copy(update={"dead_letter_dir": letters and letters.resolve()})
+    files = config.logging.model_dump(include={"file", "access_file", "error_file"})
+    logging = config.logging.model_copy(
+        update={name: path and str(Path(path).resolve()) for name, path in files.items()}
+    )
+    return config.model_copy(update={"model": model, "server": server, "logging": logging})
+
+
+def cpus_needed(config: Sections) -> float:
     ingress = config.server.num_ingress * (1 if config.server.dedicated_cpu else 0)
     return ingress + config.deployment.most * config.deployment.cpu_per_replica
 
 
-def check(config: Config, machine: Machine) -> None:
-    deployment, num_cpus = config.deployment, config.server.num_cpus or 0
-    if config.model.device == "cuda" and not machine.gpus and deployment.fewest:
+def check(config: Resolved, machine: Machine) -> None:
+    deployment = config.deployment
+    num_cpus, gpus = config.limits.num_cpus, deployment.fewest * config.limits.replica_gpus
+    if config.device == "cuda" and not machine.gpus and deployment.fewest:
         raise ConfigError(f'model.device is "cuda", but {machine.name} shows no GPU; use "auto" or "cpu"')
     if deployment.cpu_per_replica > machine.cpus:
         raise ConfigError(
@@ -72,8 +93,26 @@ def check(config: Config, machine: Machine) -> None:
             f"{deployment.most} replicas of {deployment.cpu_per_replica:g} CPUs and the ingress need "
             f"{cpus_needed(config):g} CPUs, but server.num_cpus is {num_cpus}"
         )
-    if deployment.fewest * deployment.gpu_per_replica > machine.gpus:
+    if gpus > machine.gpus:
         raise ConfigError(
-            f"{deployment.fewest} replicas of {deployment.gpu_per_replica:g} GPUs need "
-            f"{deployment.fewest * deployment.gpu_per_replica:g}, but {machine.name} has {machine.gpus:g}"
+            f"{deployment.fewest} replicas of {config.limits.replica_gpus:g} GPUs need {gpus:g}, "
+            f"but {machine.name} has {machine.gpus:g}"
         )
+
+
+def fetch_weights(config: Resolved, report: Report | None = None) -> Path | None:
+    """Where the model's weights are, downloaded if need be; None for the engine that has none. Raises WeightsError."""
+    if config.engine == "fake":
+        return None
+    return fetch(config.model.size, config.model.model_dir, report)
+
+
+def engine_settings(config: Resolved) -> EngineSettings:
+    """What an engine is loaded with, its weights downloaded if need be. Raises WeightsError."""
+    return EngineSettings(
+        weights=fetch_weights(config),
+        device=config.device,
+        cpus=config.limits.replica_threads,
+        compute_type=config.model.compute_type,
+        context=config.model.context,
+    )

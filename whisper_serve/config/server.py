@@ -1,18 +1,19 @@
-"""Settings of the server: where it listens, how much it takes in, and from whom. A setting is one field."""
+"""Settings of the server: where it listens, how much it accepts, and from whom."""
 
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from whisper_serve.section import Section
+from whisper_serve.config.defaults import MIN_DECODES, per_device
+from whisper_serve.section import Section, refusal
 
 
 class Server(Section):
     host: str = Field("0.0.0.0", description="address the service listens on")  # noqa: S104
     port: int = Field(8000, ge=1, le=65535, description="port the service listens on")
     dedicated_cpu: bool = Field(
-        True, description="reserve one whole CPU for the ingress (HTTP, decoding, speech detection)"
+        True, description="reserve one whole CPU for the ingress (HTTP, decoding, voice activity detection)"
     )
     num_cpus: int | None = Field(
         None, ge=1, description="CPUs given to Ray on this machine; null: as many as it has"
@@ -29,31 +30,33 @@ class Server(Section):
         None,
         ge=1,
         description="windows of one request that may be with the replicas at once, so that long recordings "
-        "leave room for short ones; null: 6 a replica on CPUs, 32 on GPUs",
+        f"leave room for short ones; {per_device('parallel_windows', ' for each replica')}",
     )
     max_queued_audio_s: float | None = Field(
         None,
         gt=0,
-        description="audio that may wait to be heard, in seconds, over all requests; more is refused with 429; "
-        "null: 300 a replica on CPUs, 4800 on GPUs",
+        description="audio that may wait for a replica, in seconds, over all requests; more is refused with 429; "
+        + per_device("queued_audio_s", " for each replica"),
     )
     max_inflight_audio_s: float = Field(
         4 * 3600,
         gt=0,
-        description="decoded audio held in memory over all requests, in seconds of 64 kB; what is being decoded "
-        "comes on top",
+        description="decoded audio held in memory over all requests, in seconds of 64 kB each; recordings that are "
+        "being decoded come on top",
     )
     max_inflight_upload_mb: float = Field(
         1024, gt=0, description="request bodies held over all requests, in megabytes (1e6 bytes)"
     )
     max_decodes: int | None = Field(
-        None, ge=1, description="recordings an ingress decodes at once; null: half the CPUs, at least 2"
+        None,
+        ge=1,
+        description=f"recordings an ingress decodes at once; null: half the CPUs, at least {MIN_DECODES}",
     )
     request_timeout_s: float = Field(
-        300, gt=0, description="longest a request may take, waiting included, beside what its length allows"
+        300, gt=0, description="longest a request may take, waiting included, whatever its length"
     )
     request_timeout_per_audio_s: float = Field(
-        2, ge=0, description="seconds a request may take on top for each second of its audio"
+        2, ge=0, description="seconds that a request may take on top, for each second of its audio"
     )
     dead_letter_dir: Path | None = Field(
         None, description="where windows that killed a model replica are kept; null: nowhere"
@@ -66,7 +69,7 @@ class Server(Section):
     )
     metrics: bool = Field(
         True,
-        description="count what happens, and show the whole cluster's figures to Prometheus at GET /metrics",
+        description="collect metrics, and give the whole cluster's to Prometheus at GET /metrics",
     )
     dashboard: bool = Field(True, description="start Ray's dashboard")
     dashboard_host: str = Field(
@@ -78,7 +81,7 @@ class Server(Section):
 
 
 class Key(Section):
-    """What one caller shows, and may."""
+    """An API key: whose it is, and how much that caller may ask for."""
 
     name: str = Field(pattern=r"^[\w.@-]{1,64}$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -90,21 +93,23 @@ class Security(Section):
     keys: tuple[Key, ...] = Field(
         (),
         description="API keys, each with a name and the sha256 of the key, and if wanted requests_per_minute and "
-        "audio_s_per_day; none: everyone may come in",
+        "audio_s_per_day; none: no key is needed",
     )
     cors_origins: tuple[str, ...] = Field(
         (), description='web pages that may call the service, such as "https://example.org"; "*": all'
     )
     trusted_proxies: tuple[str, ...] = Field(
-        (), description="addresses of reverse proxies whose X-Forwarded-For names the caller"
+        (), description="addresses of reverse proxies whose X-Forwarded-For is believed"
     )
     tls_cert: Path | None = Field(None, description="certificate chain (PEM) to serve HTTPS with")
     tls_key: Path | None = Field(None, description="the certificate's private key (PEM)")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Security":
-        if len({key.name for key in self.keys}) < len(self.keys):
-            raise ValueError("two keys have the same name")
+        names = [key.name for key in self.keys]
+        if len(set(names)) < len(names):
+            raise refusal("keys", names, "two keys have the same name")
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key go together")
+            missing = "tls_key" if self.tls_key is None else "tls_cert"
+            raise refusal(missing, None, "tls_cert and tls_key go together")
         return self

@@ -28,12 +28,12 @@ class ByAudio:
         return in_hand / self.target_audio_s, {}
 
 
-def autoscaling_config(settings: Autoscaling) -> AutoscalingConfig:
-    """As Ray Serve takes it, of resolved settings."""
+def autoscaling_config(settings: Autoscaling, target_audio_s: float) -> AutoscalingConfig:
+    """As Ray Serve takes it."""
     return AutoscalingConfig(
         **settings.model_dump(exclude={"target_audio_s"}),
         policy=AutoscalingPolicy(
             policy_function=f"{ByAudio.__module__}:{ByAudio.__name__}",
-            policy_kwargs={"target_audio_s": settings.target_audio_s},
+            policy_kwargs={"target_audio_s": target_audio_s},
         ),
     )

@@ -9,7 +9,7 @@ import ray
 from ray._private import worker
 from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
 
-from whisper_serve.config.load import Config
+from whisper_serve.config.resolve import Resolved
 from whisper_serve.host.hardware import Machine
 from whisper_serve.host.ports import free_port
 from whisper_serve.serving.ray_ports import close_ports
@@ -19,13 +19,16 @@ class RayDied(Exception):
     pass
 
 
-def start_ray(config: Config, joins: bool) -> str | None:
-    """Start or join Ray; return its dashboard's URL, where there is one."""
+def start_ray(config: Resolved | None) -> str | None:
+    """Start Ray for a config, or without one join the cluster that RAY_ADDRESS names.
+
+    Returns its dashboard's URL, where there is one.
+    """
     os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "1")  # a dead proxy is back in 3 s, not 24
     os.environ.setdefault("RAY_SERVE_CONTROL_LOOP_INTERVAL_S", "0.5")  # 0.1 takes 4 % of a core, idle or not
     for name in ("ray", "ray.serve"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    if joins:
+    if config is None:
         context = ray.init(logging_level=logging.ERROR)
     else:
         server = config.server
@@ -34,7 +37,7 @@ def start_ray(config: Config, joins: bool) -> str | None:
         close_ports()
         context = ray.init(
             address="local",
-            num_cpus=server.num_cpus,
+            num_cpus=config.limits.num_cpus,
             include_dashboard=server.dashboard,
             dashboard_host=server.dashboard_host,
             dashboard_port=free_port(server.dashboard_host, server.dashboard_port)

@@ -10,8 +10,8 @@ import numpy as np
 from opentelemetry.trace import SpanKind
 from ray import serve
 
-from whisper_serve.config.load import Config
-from whisper_serve.engines import EngineSettings, Outcome, load_engine, transcribe
+from whisper_serve.config.resolve import Resolved, engine_settings
+from whisper_serve.engines import Outcome, load_engine, transcribe
 from whisper_serve.host.hardware import pin_to_cpus
 from whisper_serve.serving.autoscaling import IN_HAND
 from whisper_serve.serving.batch_runner import Asked, BatchRunner
@@ -22,8 +22,7 @@ from whisper_serve.serving.ray_ports import close_replica_port
 from whisper_serve.telemetry import metrics, tracing
 from whisper_serve.telemetry.logs import set_up_logging
 from whisper_serve.telemetry.metrics import record
-from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Options, Window, WindowResult
-from whisper_serve.weights.download import fetch
+from whisper_serve.types import SAMPLE_RATE, Options, Window, WindowResult
 
 SILENCE = Window(np.zeros(SAMPLE_RATE, np.float32), 0.0, Options(language="en"))
 
@@ -37,22 +36,22 @@ class Answer:
 class Replica:
     """One engine. Ray Serve makes `deployment.num_replicas` of these."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Resolved) -> None:
         close_replica_port()
         if config.deployment.cpu_affinity:
-            pin_to_cpus(serve.get_replica_context().rank.local_rank, workers(config))
+            pin_to_cpus(serve.get_replica_context().rank.local_rank, config.limits.replica_threads)
         self.log = set_up_logging(config.logging)
         tracing.set_up_tracing(config.tracing, "model")
         journal = CrashJournal(Path(tempfile.gettempdir()) / f"whisper_serve-{os.getuid()}" / "passes")
         began = time.perf_counter()
-        self.engine = load_engine(config.model.engine, engine_settings(config))
+        self.engine = load_engine(config.engine, engine_settings(config))
         transcribe(self.engine, [SILENCE])  # so that no caller waits for what a first pass sets up
         passes = BatchRunner(self.engine, journal, config.server.dead_letter_dir)
         self.batched = Batcher(
             passes.prepare,
             passes.run,
             workers=self.engine.workers,
-            batch_audio_s=config.deployment.max_batch_audio_s or WINDOW_S,
+            batch_audio_s=config.limits.max_batch_audio_s,
             batch_items=self.engine.largest_batch,
             wait_s=config.deployment.batch_wait_timeout_s,
         )
@@ -99,19 +98,3 @@ class Replica:
     async def ready(self) -> bool:
         """A replica that answers has its model."""
         return True
-
-
-def workers(config: Config) -> int:
-    """Threads a replica's share of the CPUs allows."""
-    return max(1, int(config.deployment.cpu_per_replica))
-
-
-def engine_settings(config: Config) -> EngineSettings:
-    model = config.model
-    return EngineSettings(
-        weights=None if model.engine == "fake" else fetch(model.size, model.model_dir),
-        device="cuda" if model.device == "cuda" else "cpu",
-        cpus=workers(config),
-        compute_type=model.compute_type,
-        context=model.context,
-    )

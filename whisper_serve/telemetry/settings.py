@@ -1,4 +1,4 @@
-"""Settings of logs and traces. A setting is one field."""
+"""Settings of logs and traces."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ from whisper_serve.section import Section
 
 class Logging(Section):
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
-        "INFO", description="least level logged"
+        "INFO", description="lowest level that is logged"
     )
     format: str = Field(
         "%(asctime)s - %(name)s - %(levelname)s - %(message)s",
@@ -17,12 +17,12 @@ class Logging(Section):
     )
     file: str | None = Field("whisper_service.log", description="log file; null: standard error only")
     access_file: str | None = Field(
-        None, description="file of its own for the line of each request; null: with the others"
+        None, description="separate file for the line of each request; null: with the other lines"
     )
     error_file: str | None = Field(
-        None, description="file in which errors stand once more; null: only among the others"
+        None, description="separate file that errors are written to as well; null: only with the other lines"
     )
-    transcripts: bool = Field(False, description="write what was heard into each request's line")
+    transcripts: bool = Field(False, description="write the transcript into each request's line")
     max_mb: float = Field(50, gt=0, description="size at which a file is rotated")
     backups: int = Field(5, ge=0, description="rotated files kept")
 
@@ -31,9 +31,12 @@ class Tracing(Section):
     endpoint: str | None = Field(
         None,
         pattern=r"^https?://",
-        description="where OpenTelemetry spans go, by OTLP over HTTP, such as "
+        description="where OpenTelemetry spans are sent, by OTLP over HTTP, such as "
         '"http://localhost:4318/v1/traces"; null: none are made',
     )
     sample_ratio: float = Field(
-        1.0, ge=0, le=1, description="share of the requests traced, of those whose caller does not decide it"
+        1.0,
+        ge=0,
+        le=1,
+        description="share of requests that are traced, of those whose caller does not decide it",
     )

@@ -17,7 +17,7 @@ import numpy as np
 from whisper_serve.audio import vad
 from whisper_serve.audio.decode import decode, from_pcm
 from whisper_serve.audio.headers import expected_seconds
-from whisper_serve.config.load import Config
+from whisper_serve.config.resolve import Resolved
 from whisper_serve.errors import ModelFailed
 from whisper_serve.telemetry import tracing
 from whisper_serve.text import filters
@@ -68,24 +68,20 @@ class Step:
 class Transcriber:
     """One for each ingress. `admission` bounds what its requests may take together."""
 
-    def __init__(self, config: Config, infer: Infer, admission: Admission | None = None) -> None:
+    def __init__(self, config: Resolved, infer: Infer, admission: Admission | None = None) -> None:
         server, quality = config.server, config.quality
         self.infer = infer
         self.admission = admission or Admission(Bounds())
-        self._max_parallel = server.max_parallel_windows or 1
+        self._max_parallel = config.limits.max_parallel_windows
         self._max_audio_s = server.max_audio_s
         self._timeout = deadline.RequestTimeout(server.request_timeout_s, server.request_timeout_per_audio_s)
         self._accepted = config.model.supported_formats
         self._window_s = config.model.window_s
-        self._vad = config.vad.options()
+        self._vad = config.vad
         self._temperatures = quality.temperatures
         self._filters = quality.filters
-        self._thresholds = filters.Thresholds(
-            compression_ratio_threshold=quality.compression_ratio_threshold,
-            no_speech_threshold=quality.no_speech_threshold,
-            logprob_threshold=quality.logprob_threshold,
-        )
-        self._decoders = ThreadPoolExecutor(server.max_decodes, "decode")
+        self._thresholds: filters.Thresholds = quality
+        self._decoders = ThreadPoolExecutor(config.limits.max_decodes, "decode")
 
     def warm_up(self) -> None:
         """Load what the first recording would wait for."""

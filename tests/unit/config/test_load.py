@@ -1,5 +1,6 @@
 import json
 import pickle
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,12 @@ from whisper_serve.config.load import Config, load_config
 from whisper_serve.config.resolve import resolve
 from whisper_serve.errors import ConfigError
 from whisper_serve.host.hardware import Machine
+from whisper_serve.section import settings_of
+from whisper_serve.text.filters import Thresholds
+from whisper_serve.types import VadOptions
 
 LAPTOP = Machine(cpus=2, gpus=0)
+KEY = {"name": "alice", "sha256": "0" * 64}
 SEED = Path(__file__).parent / "seed_config.json"
 
 
@@ -22,24 +27,25 @@ def written(tmp_path: Path, fields: Any) -> Path:
 
 def test_the_shipped_config_fits_a_laptop_with_two_cores() -> None:
     config = resolve(load_config("config.json"), LAPTOP)
-    assert (config.model.device, config.model.engine, config.server.num_cpus) == ("cpu", "auto", 2)
+    assert (config.device, config.engine, config.limits.num_cpus) == ("cpu", "auto", 2)
 
 
 def test_the_shipped_config_fits_one_core() -> None:
-    assert resolve(load_config("config.json"), Machine(cpus=1, gpus=0)).server.num_cpus == 2
+    assert resolve(load_config("config.json"), Machine(cpus=1, gpus=0)).limits.num_cpus == 2
 
 
 def test_the_seed_s_own_file_loads_unchanged_and_keeps_its_values() -> None:
     config = load_config(SEED)
-    for section, fields in json.loads(SEED.read_text()).items():
-        loaded = json.loads(getattr(config, section).model_dump_json())
-        assert {name: loaded[name] for name in fields} == fields
-    assert resolve(config, LAPTOP).server.num_cpus == 4
+    loaded = json.loads(config.model_dump_json())
+    for section, values in json.loads(SEED.read_text()).items():
+        assert {name: loaded[section][name] for name in values} == values
+    assert resolve(config, LAPTOP).limits.num_cpus == 4
 
 
 def test_every_setting_says_what_it_is_for() -> None:
     for section in Config.model_fields.values():
-        for name, field in section.annotation.model_fields.items():  # type: ignore[union-attr]
+        assert settings_of(section.annotation)
+        for name, field in settings_of(section.annotation).items():
             assert field.description, name
 
 
@@ -53,10 +59,32 @@ def test_every_setting_says_what_it_is_for() -> None:
         ({"server": {"port": 70000}}, "server.port is 70000; it should be less than or equal to 65535"),
         ({"server": 4}, "server is 4; it should be an object"),
         ({"model": {"device": "gpu"}}, "model.device is \"gpu\"; it should be 'auto', 'cuda' or 'cpu'"),
+        (
+            {"model": {"engine": "ctranslate"}},
+            'model.engine is "ctranslate"; it should be one of auto, openvino,',
+        ),
         ({"model": {"engine": "ctranslate"}}, "did you mean ctranslate2?"),
+        ({"model": {"size": "bsae", "device": "cpu"}}, 'model.size is "bsae"; it should be one of tiny.en, '),
         ({"model": {"size": "larg-v3"}}, "did you mean large-v3?"),
         ({"model": {"supported_formats": ["wav"]}}, "file-name ending"),
+        (
+            {"quality": {"filters": ["repetitions"]}},
+            'quality.filters.0 is "repetitions"; it should be one of',
+        ),
         ({"quality": {"filters": ["repetitions"]}}, "did you mean repetition?"),
+        ({"quality": {"temperatures": []}}, "quality.temperatures is []; "),
+        ({"quality": {"no_speech_treshold": 1}}, "did you mean quality.no_speech_threshold?"),
+        ({"quality": {"no_speech_threshold": 2}}, "it should be less than or equal to 1"),
+        ({"vad": {"threshold": "0.4"}}, 'vad.threshold is "0.4"; it should be a valid number'),
+        ({"vad": 4}, "vad is 4; it should be an object"),
+        (
+            {"security": {"keys": [KEY, KEY]}},
+            'security.keys is ["alice", "alice"]; two keys have the same name',
+        ),
+        (
+            {"security": {"tls_cert": "cert.pem"}},
+            "security.tls_key is null; tls_cert and tls_key go together",
+        ),
         ("{", "is not JSON"),
         ([], "must hold a JSON object"),
     ],
@@ -87,15 +115,27 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("WHISPER_SERVE__SERVER__PROT", "1", "did you mean server.port?"),
         ("WHISPER_SERVE__SEVER__PORT", "1", "did you mean server?"),
         ("WHISPER_SERVE__SERVER__PORT", "eight", 'server.port is "eight"'),
+        ("WHISPER_SERVE__MODEL__SIZE", "bsae", 'model.size is "bsae"'),
+        ("WHISPER_SERVE__QUALITY__FILTERS", "repetition", "lists are written as JSON"),
     ],
 )
-def test_a_mistake_in_the_environment_is_one_sentence(
+def test_a_mistake_in_a_variable_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError) as e:
         load_config(written(tmp_path, {}))
     assert said in str(e.value)
+    assert "\n" not in str(e.value)
+
+
+def test_voice_activity_detection_and_filters_take_their_sections_as_they_are(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, {}))
+    assert isinstance(config.vad, VadOptions)
+    assert isinstance(config.quality, Thresholds)
+    for section, made_of in ((config.vad, VadOptions()), (config.quality, Thresholds())):
+        for field in fields(made_of):
+            assert getattr(section, field.name) == getattr(made_of, field.name)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +153,7 @@ def test_what_the_machine_cannot_give_is_refused(tmp_path: Path, fields: Any, sa
 
 def test_auto_takes_the_gpu_where_there_is_one(tmp_path: Path) -> None:
     config = resolve(load_config(written(tmp_path, {})), Machine(cpus=16, gpus=1))
-    assert (config.model.device, config.model.engine, config.deployment.gpu_per_replica) == (
+    assert (config.device, config.engine, config.limits.replica_gpus) == (
         "cuda",
         "openai_whisper",
         0.1,

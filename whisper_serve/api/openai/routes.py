@@ -18,7 +18,7 @@ from whisper_serve.api.openai.schemas import (
     WhisperTranscription,
 )
 from whisper_serve.api.responses import content, rendered
-from whisper_serve.config.load import Config
+from whisper_serve.config.resolve import Resolved
 from whisper_serve.errors import NotFound
 from whisper_serve.text.formats import logprobs_of, token_usage
 from whisper_serve.types import Transcript
@@ -108,7 +108,7 @@ def entry(id: str) -> ModelEntry:
     return ModelEntry(id=id, created=CREATED, owned_by="openai")
 
 
-def check_model(config: Config, id: str) -> None:
+def check_model(config: Resolved, id: str) -> None:
     """Raises NotFound; no id at all means the model that is served."""
     if id and id not in config.model.ids:
         raise NotFound(f"the model {id!r} is not served here; GET /v1/models lists those that are")
