@@ -1,4 +1,4 @@
-"""Reads config.json and the environment into one frozen Config: the only reader of either.
+"""Reads config.json, the environment and a .env file beside config.json into one frozen Config: their only reader.
 
 A setting is one field: its type, bounds, default and description stand in its section (server.py and model.py
 here, telemetry/settings.py) or in the dataclass that the section is made of, and nowhere else: the table in
@@ -7,10 +7,11 @@ docs/configuration.md is made from them.
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+from dotenv import dotenv_values
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
@@ -22,6 +23,7 @@ from whisper_serve.section import Section, nearest, settings_of
 from whisper_serve.telemetry.settings import Logging, Tracing
 
 ENV_PREFIX = "WHISPER_SERVE__"
+ENV_FILE = ".env"
 
 
 class Sections(Section):
@@ -44,6 +46,7 @@ class Config(Sections, BaseSettings):
         env_prefix=ENV_PREFIX,
         env_nested_delimiter="__",
         env_parse_none_str="null",
+        dotenv_filtering="only_existing",  # such a file may hold other programs' variables
     )
 
     @classmethod
@@ -55,23 +58,28 @@ class Config(Sections, BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings  # the first wins
+        return env_settings, dotenv_settings, init_settings  # the first wins
 
 
 def load_config(path: str | Path) -> Config:
-    """Read a JSON file and the environment. Raises ConfigError, with one sentence, where either is wrong."""
+    """Read a JSON file, the .env beside it and the environment.
+
+    Raises ConfigError, with one sentence, where one of them is wrong.
+    """
     fields = read_json(Path(path))
+    env_file = Path(path).with_name(ENV_FILE)
+    check_variables(read_env_file(env_file), f" in {env_file}")
     check_variables(os.environ)
     section = ""
     try:
         for section, values in fields.items():
             check_types(section, values)
         section = ""
-        return Config(**fields)
+        return Config(_env_file=env_file, **fields)
     except ValidationError as e:
         raise ConfigError(complaint(e, section)) from e
     except SettingsError as e:
-        raise ConfigError(f"the environment: {e}; lists are written as JSON") from e
+        raise ConfigError(f"the environment or {env_file}: {e}; lists are written as JSON") from e
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -86,6 +94,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return fields
 
 
+def read_env_file(path: Path) -> Mapping[str, str | None]:
+    """Empty where there is no such file."""
+    try:
+        return dotenv_values(path)
+    except (OSError, UnicodeDecodeError) as e:
+        raise ConfigError(f"cannot read {path}: {e}") from e
+
+
 def check_types(section: str, values: Any) -> None:
     """Hold the file to JSON's own types; variables, where all is text, may be converted."""
     field = Config.model_fields.get(section)
@@ -93,13 +109,13 @@ def check_types(section: str, values: Any) -> None:
         TypeAdapter(field.annotation).validate_json(json.dumps(values), strict=True)
 
 
-def check_variables(names: Iterable[str]) -> None:
+def check_variables(names: Iterable[str], where: str = "") -> None:
     """Refuse a WHISPER_SERVE__ variable whose section does not exist; fields are checked with the file's."""
     for name in names:
         if name.upper().startswith(ENV_PREFIX):
             section = name[len(ENV_PREFIX) :].split("__")[0].lower()
             if section not in Config.model_fields:
-                raise ConfigError(f"{name} names no section{nearest(section, Config.model_fields)}")
+                raise ConfigError(f"{name}{where} names no section{nearest(section, Config.model_fields)}")
 
 
 def complaint(error: ValidationError, section: str = "") -> str:

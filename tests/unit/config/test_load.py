@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 from dataclasses import fields
 from pathlib import Path
@@ -119,14 +120,54 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("WHISPER_SERVE__QUALITY__FILTERS", "repetition", "lists are written as JSON"),
     ],
 )
+@pytest.mark.parametrize("place", ["environment", ".env"])
 def test_a_mistake_in_a_variable_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, name: str, value: str, said: str
 ) -> None:
-    monkeypatch.setenv(name, value)
+    if place == ".env":
+        (tmp_path / ".env").write_text(f"{name}={value}\n")
+    else:
+        monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError) as e:
         load_config(written(tmp_path, {}))
     assert said in str(e.value)
     assert "\n" not in str(e.value)
+
+
+def test_an_env_file_beside_the_config_wins_over_it(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(
+        "# a comment\nWHISPER_SERVE__SERVER__PORT=8010\nwhisper_serve__server__proxy='haproxy'\n"
+        'export WHISPER_SERVE__VAD__THRESHOLD="0.4"\nWHISPER_SERVE__LOGGING__FILE=null\n'
+        "WHISPER_SERVE__QUALITY__TEMPERATURES=[0.0, 0.5]\n"
+    )
+    config = load_config(written(tmp_path, {"server": {"port": 9000, "host": "127.0.0.1"}}))
+    assert (config.server.port, config.server.host, config.server.proxy) == (8010, "127.0.0.1", "haproxy")
+    assert (config.vad.threshold, config.logging.file) == (0.4, None)
+    assert config.quality.temperatures == (0.0, 0.5)
+
+
+def test_the_environment_wins_over_an_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text(
+        "WHISPER_SERVE__SERVER__PORT=8010\nWHISPER_SERVE__SERVER__HOST=127.0.0.2\n"
+    )
+    monkeypatch.setenv("WHISPER_SERVE__SERVER__PORT", "8020")
+    config = load_config(written(tmp_path, {}))
+    assert (config.server.port, config.server.host) == (8020, "127.0.0.2")
+
+
+def test_other_programs_variables_in_an_env_file_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MODEL_PATH", raising=False)
+    (tmp_path / ".env").write_text("MODEL_PATH=base\nSERVER=x\nserver__port=1\n")
+    assert load_config(written(tmp_path, {})) == Config()
+    assert "MODEL_PATH" not in os.environ
+
+
+def test_an_env_file_that_is_not_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"WHISPER_SERVE__MODEL__SIZE=\xff\xfe\n")
+    with pytest.raises(ConfigError, match=r"cannot read .*\.env: .*utf-8"):
+        load_config(written(tmp_path, {}))
 
 
 def test_voice_activity_detection_and_filters_take_their_sections_as_they_are(tmp_path: Path) -> None:
