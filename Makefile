@@ -75,7 +75,7 @@ soak: .venv/dev  ## hold a load for long, and plot the memory of every process (
 test-observability: .venv/dev  ## a real Prometheus, and a receiver of traces, beside a service (apt-get install prometheus)
 	$(BIN)/python -m pytest tests/observability
 
-docs: .venv/dev  ## write the generated tables and the picture of the floors into README.md and docs/
+docs: .venv/dev  ## write the generated tables and the picture of the floors into docs/
 	$(BIN)/python -m docs.tables
 	$(BIN)/python -m docs.architecture
 

@@ -1,27 +1,56 @@
-"""Tables made from the code itself, README's of settings and operations.md's of metrics: `make docs` writes them in."""
+"""Generates the tables of configuration.md and operations.md from the code: `make docs` writes them in."""
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
-from whisper_serve.config.load import ENV_PREFIX, Config
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
+
+from docs.other_names import OTHER_NAMES
+from whisper_serve.config.load import Config
+from whisper_serve.section import settings_of
 from whisper_serve.telemetry.metrics import SERIES
 
-README = Path(__file__).resolve().parents[1] / "README.md"
-OPERATIONS = Path(__file__).resolve().parent / "operations.md"
-PLACE = re.compile(r"(<!-- (settings|series) -->\n).*?(<!-- end -->)", re.DOTALL)
+DOCS = Path(__file__).resolve().parent
+PAGES = (DOCS / "configuration.md", DOCS / "operations.md")
+FIRST_CONFIG = DOCS.parent / "tests/unit/config/seed_config.json"
+PLACE = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def settings() -> Iterator[tuple[str, FieldInfo]]:
+    """Every setting by its full name, those of nested sections and of lists' items included."""
+    for section, field in Config.model_fields.items():
+        yield from _settings_in(section, field.annotation)
+
+
+def _settings_in(place: str, annotation: Any) -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in settings_of(annotation).items():
+        yield f"{place}.{name}", field
+        item = "[]" if getattr(field.annotation, "__origin__", None) is tuple else ""
+        for nested in get_args(field.annotation):
+            yield from _settings_in(f"{place}.{name}{item}", nested)
 
 
 def settings_table() -> str:
     rows = ["| setting | default | what it does |", "|---|---|---|"]
-    for section, defaults in Config.model_fields.items():
-        values = json.loads(defaults.default.model_dump_json())
-        for name, field in type(defaults.default).model_fields.items():
-            rows.append(f"| `{section}.{name}` | `{json.dumps(values[name])}` | {field.description} |")
-    example = f"{ENV_PREFIX}SERVER__PORT=8010"
-    return "\n".join(
-        [*rows, "", f"Each can be set in the environment too, as in `{example}`; lists as JSON.\n"]
-    )
+    for name, field in settings():
+        default = "" if field.is_required() else f"`{json.dumps(to_jsonable_python(field.default))}`"
+        rows.append(f"| `{name}` | {default} | {field.description} |")
+    return "\n".join([*rows, ""])
+
+
+def other_names_table() -> str:
+    known = dict(settings())
+    rows = ["| there | here | how |", "|---|---|---|"]
+    for row in OTHER_NAMES:
+        if row.setting and row.setting not in known:
+            raise KeyError(row.setting)
+        setting = f"`{row.setting}`" if row.setting else "none"
+        rows.append(f"| {', '.join(f'`{name}`' for name in row.names)} | {setting} | {row.how} |")
+    return "\n".join([*rows, ""])
 
 
 def series_table() -> str:
@@ -32,7 +61,16 @@ def series_table() -> str:
     return "\n".join([*rows, ""])
 
 
-TABLES = {"settings": settings_table, "series": series_table}
+def first_config() -> str:
+    return f"```json\n{FIRST_CONFIG.read_text(encoding='utf-8').strip()}\n```\n"
+
+
+TABLES = {
+    "settings": settings_table,
+    "other_names": other_names_table,
+    "first_config": first_config,
+    "series": series_table,
+}
 
 
 def with_tables(text: str) -> str:
@@ -40,5 +78,5 @@ def with_tables(text: str) -> str:
 
 
 if __name__ == "__main__":
-    for page in (README, OPERATIONS):
+    for page in PAGES:
         page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -8,13 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
-from docs.tables import OPERATIONS, README, with_tables
 from loadtest import speech
 from loadtest.quality.rates import wer
 from tests.support.service import ROOT, Running
 from whisper_serve.config.load import load_config
 
-TEXT = README.read_text(encoding="utf-8")
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS: list[tuple[str, str]] = re.findall(r"```(\w+)\n(.*?)```", TEXT, re.DOTALL)
 
 
@@ -69,12 +68,6 @@ CHECKS: dict[str, Callable[[Running, str], None]] = {
 def test_a_block_of_the_readme_does_what_it_says(service: Running, block: str) -> None:
     check = next(check for start, check in CHECKS.items() if block.startswith(start))
     check(service, block)
-
-
-def test_the_table_of_settings_is_that_of_the_fields() -> None:
-    assert with_tables(TEXT) == TEXT
-    metrics = OPERATIONS.read_text(encoding="utf-8")
-    assert with_tables(metrics) == metrics
 
 
 def test_only_known_kinds_of_block_are_in_the_readme() -> None:

@@ -53,10 +53,10 @@ class Server(Section):
         description=f"recordings an ingress decodes at once; null: half the CPUs, at least {MIN_DECODES}",
     )
     request_timeout_s: float = Field(
-        300, gt=0, description="longest a request may take, waiting included, whatever its length"
+        300, gt=0, description="time a request may take, waiting included; its length adds to it"
     )
     request_timeout_per_audio_s: float = Field(
-        2, ge=0, description="seconds that a request may take on top, for each second of its audio"
+        2, ge=0, description="seconds added to that for each second of the request's audio"
     )
     dead_letter_dir: Path | None = Field(
         None, description="where windows that killed a model replica are kept; null: nowhere"
@@ -83,10 +83,14 @@ class Server(Section):
 class Key(Section):
     """An API key: whose it is, and how much that caller may ask for."""
 
-    name: str = Field(pattern=r"^[\w.@-]{1,64}$")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    requests_per_minute: float | None = Field(None, gt=0)
-    audio_s_per_day: float | None = Field(None, gt=0)
+    name: str = Field(pattern=r"^[\w.@-]{1,64}$", description="the caller's name in the log")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the key, in hexadecimal")
+    requests_per_minute: float | None = Field(
+        None, gt=0, description="requests accepted a minute; null: any number"
+    )
+    audio_s_per_day: float | None = Field(
+        None, gt=0, description="audio accepted a day (UTC), in seconds; null: any amount"
+    )
 
 
 class Security(Section):

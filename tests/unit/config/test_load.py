@@ -11,7 +11,6 @@ from whisper_serve.config.load import Config, load_config
 from whisper_serve.config.resolve import resolve
 from whisper_serve.errors import ConfigError
 from whisper_serve.host.hardware import Machine
-from whisper_serve.section import settings_of
 from whisper_serve.text.filters import Thresholds
 from whisper_serve.types import VadOptions
 
@@ -41,13 +40,6 @@ def test_the_seed_s_own_file_loads_unchanged_and_keeps_its_values() -> None:
     for section, values in json.loads(SEED.read_text()).items():
         assert {name: loaded[section][name] for name in values} == values
     assert resolve(config, LAPTOP).limits.num_cpus == 4
-
-
-def test_every_setting_says_what_it_is_for() -> None:
-    for section in Config.model_fields.values():
-        assert settings_of(section.annotation)
-        for name, field in settings_of(section.annotation).items():
-            assert field.description, name
 
 
 @pytest.mark.parametrize(
