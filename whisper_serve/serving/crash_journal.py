@@ -9,6 +9,7 @@ import json
 import math
 import time
 import wave
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -38,6 +39,7 @@ class CrashJournal:
         self._folder = folder
         self._process = uuid4().hex
         self._lock = (folder / f"{self._process}.lock").open("w")
+        weakref.finalize(self, self._lock.close)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._numbers = count()
         self._tidy()
