@@ -16,7 +16,7 @@ from whisper_serve.telemetry.metrics import SERIES
 
 DOCS = Path(__file__).resolve().parent
 PAGES = (DOCS / "configuration.md", DOCS / "operations.md")
-FIRST_CONFIG = DOCS.parent / "tests/unit/config/seed_config.json"
+FIRST_CONFIG = DOCS.parent / "tests/unit/config/first_config.json"
 PLACE = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 

@@ -15,7 +15,6 @@ from operator import attrgetter
 import ray
 from ray import serve
 from ray.serve.schema import LoggingConfig
-from tqdm import tqdm
 
 from whisper_serve.app import build_app
 from whisper_serve.config.load import Config
@@ -25,6 +24,7 @@ from whisper_serve.host.hardware import this_machine
 from whisper_serve.host.ports import check_port, is_any, is_loopback
 from whisper_serve.host.watchdog import end, left_over, watched
 from whisper_serve.serving.ray_cluster import RayDied, check_ray, start_ray, the_cluster
+from whisper_serve.weights.progress import ProgressBar
 
 APP = "default"
 RAY_CHECK_S = 1.0
@@ -61,7 +61,7 @@ def run(load: LoadConfig, detach: bool = False) -> None:
     starts a Ray of its own and stops it at the end. On SIGHUP the config is
     loaded again, and the running service changed to it.
     """
-    config = load()
+    config = load()  # a mistake in it is reported before a cluster is joined
     if os.environ.get("RAY_ADDRESS"):
         serve_until_stopped(load, None, detach)
         return
@@ -167,29 +167,8 @@ def check_tls(config: Resolved) -> None:
 
 def download_weights(config: Resolved) -> None:
     """Before Ray starts, so that its replicas find them, with a progress bar."""
-    with Bar() as bar:
+    with ProgressBar() as bar:
         fetch_weights(config, bar.report)
-
-
-class Bar:
-    """A progress bar that appears with the first byte."""
-
-    def __init__(self) -> None:
-        self.bar: tqdm[None] | None = None
-
-    def __enter__(self) -> "Bar":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def report(self, what: str, done: int, total: int) -> None:
-        if self.bar is None:
-            self.bar = tqdm(total=total, unit="B", unit_scale=True, file=sys.stderr)
-        self.bar.set_description(what, refresh=False)
-        self.bar.total = total
-        self.bar.update(done - self.bar.n)
 
 
 def deploy(config: Resolved, external_cluster: bool) -> None:

@@ -34,8 +34,8 @@ def test_the_example_of_precedence_gives_what_it_says(
     assert name.startswith(ENV_PREFIX)
     monkeypatch.setenv(name, value)
     config = load_config(tmp_path / "config.json")
-    said = "serves the model `small` on port 8020, and accepts recordings of up to an hour"
-    assert said in CONFIGURATION.read_text(encoding="utf-8")
+    sentence = "serves the model `small` on port 8020, and accepts recordings of up to an hour"
+    assert sentence in CONFIGURATION.read_text(encoding="utf-8")
     assert (config.model.size, config.server.port, config.server.max_audio_s) == ("small", 8020, 3600)
 
 

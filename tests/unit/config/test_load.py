@@ -16,7 +16,7 @@ from whisper_serve.types import VadOptions
 
 LAPTOP = Machine(cpus=2, gpus=0)
 KEY = {"name": "alice", "sha256": "0" * 64}
-SEED = Path(__file__).parent / "seed_config.json"
+FIRST_CONFIG = Path(__file__).parent / "first_config.json"
 
 
 def written(tmp_path: Path, fields: Any) -> Path:
@@ -34,16 +34,16 @@ def test_the_shipped_config_fits_one_core() -> None:
     assert resolve(load_config("config.json"), Machine(cpus=1, gpus=0)).limits.num_cpus == 2
 
 
-def test_the_seed_s_own_file_loads_unchanged_and_keeps_its_values() -> None:
-    config = load_config(SEED)
+def test_the_first_config_json_loads_unchanged() -> None:
+    config = load_config(FIRST_CONFIG)
     loaded = json.loads(config.model_dump_json())
-    for section, values in json.loads(SEED.read_text()).items():
+    for section, values in json.loads(FIRST_CONFIG.read_text()).items():
         assert {name: loaded[section][name] for name in values} == values
     assert resolve(config, LAPTOP).limits.num_cpus == 4
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"server": {"prot": 1}}, "server.prot is not a setting; did you mean server.port?"),
         ({"sever": {}}, "sever is not a setting; did you mean server?"),
@@ -82,10 +82,10 @@ def test_the_seed_s_own_file_loads_unchanged_and_keeps_its_values() -> None:
         ([], "must hold a JSON object"),
     ],
 )
-def test_a_mistake_in_the_file_is_one_sentence(tmp_path: Path, fields: Any, said: str) -> None:
+def test_a_mistake_in_the_file_is_one_sentence(tmp_path: Path, fields: Any, message: str) -> None:
     with pytest.raises(ConfigError) as e:
         load_config(written(tmp_path, fields))
-    assert said in str(e.value)
+    assert message in str(e.value)
     assert "\n" not in str(e.value)
 
 
@@ -103,7 +103,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("WHISPER_SERVE__SERVER__PROT", "1", "did you mean server.port?"),
         ("WHISPER_SERVE__SEVER__PORT", "1", "did you mean server?"),
@@ -114,7 +114,7 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
 )
 @pytest.mark.parametrize("place", ["environment", ".env"])
 def test_a_mistake_in_a_variable_is_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, name: str, value: str, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, name: str, value: str, message: str
 ) -> None:
     if place == ".env":
         (tmp_path / ".env").write_text(f"{name}={value}\n")
@@ -122,7 +122,7 @@ def test_a_mistake_in_a_variable_is_one_sentence(
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError) as e:
         load_config(written(tmp_path, {}))
-    assert said in str(e.value)
+    assert message in str(e.value)
     assert "\n" not in str(e.value)
 
 
@@ -172,15 +172,15 @@ def test_voice_activity_detection_and_filters_take_their_sections_as_they_are(tm
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"model": {"device": "cuda"}}, "shows no GPU"),
         ({"deployment": {"cpu_per_replica": 3}}, "has 2 CPUs"),
         ({"deployment": {"num_replicas": 4, "cpu_per_replica": 1}, "server": {"num_cpus": 4}}, "need 5 CPUs"),
     ],
 )
-def test_what_the_machine_cannot_give_is_refused(tmp_path: Path, fields: Any, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_what_the_machine_cannot_give_is_refused(tmp_path: Path, fields: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         resolve(load_config(written(tmp_path, fields)), LAPTOP)
 
 

@@ -130,7 +130,7 @@ def test_paths_of_a_resolved_config_are_absolute() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scaling", "said"),
+    ("scaling", "message"),
     [
         (
             {"min_replicas": 5},
@@ -140,9 +140,9 @@ def test_paths_of_a_resolved_config_are_absolute() -> None:
         (4, "deployment.autoscaling is 4; it should be an object"),
     ],
 )
-def test_a_mistake_in_autoscaling_is_one_sentence(tmp_path: Path, scaling: Any, said: str) -> None:
+def test_a_mistake_in_autoscaling_is_one_sentence(tmp_path: Path, scaling: Any, message: str) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"deployment": {"autoscaling": scaling}}))
     with pytest.raises(ConfigError) as e:
         load_config(path)
-    assert said in str(e.value)
+    assert message in str(e.value)
