@@ -22,8 +22,20 @@ class DeviceDefaults:
 
 
 DEVICE_DEFAULTS: dict[Device, DeviceDefaults] = {
-    "cpu": DeviceDefaults(6, 64, 300, 60, 120),
-    "cuda": DeviceDefaults(32, 512, 4800, 960, 480),
+    "cpu": DeviceDefaults(
+        parallel_windows=6,
+        ongoing_windows=64,
+        queued_audio_s=300,
+        target_audio_s=60,
+        batch_audio_s=120,
+    ),
+    "cuda": DeviceDefaults(
+        parallel_windows=32,
+        ongoing_windows=512,
+        queued_audio_s=4800,
+        target_audio_s=960,
+        batch_audio_s=480,
+    ),
 }
 
 
