@@ -38,10 +38,11 @@ class Running:
 
     def _read(self) -> None:
         assert self.process.stdout
-        for line in self.process.stdout:
-            self.lines.append(line)
-            if "is ready" in line:
-                self.ready.set()
+        with self.process.stdout as lines:
+            for line in lines:
+                self.lines.append(line)
+                if "is ready" in line:
+                    self.ready.set()
         self.ready.set()  # ended: nothing more to wait for
 
     @property
@@ -79,6 +80,8 @@ class Running:
                 self.process.kill()
         for process in self.processes():
             process.kill()
+        self.process.wait(STOP_S)
+        self.reader.join(timeout=5)
 
 
 def mark_of(process: psutil.Process) -> str | None:
