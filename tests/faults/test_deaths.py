@@ -39,9 +39,10 @@ class Load:
 
     def _read(self) -> None:
         assert self.process.stdout
-        for line in self.process.stdout:
-            self.last = line
-            self.answered += 1
+        with self.process.stdout as lines:
+            for line in lines:
+                self.last = line
+                self.answered += 1
 
     def wait_for_more(self, answers: int) -> None:
         enough = self.answered + answers
