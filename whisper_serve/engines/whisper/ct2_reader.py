@@ -1,21 +1,54 @@
-"""A CTranslate2 model.bin in, its variables as torch tensors out.
+"""Reads a Whisper from a CTranslate2 folder: its tensors, dimensions and alignment heads.
 
-The format is what ctranslate2.specs.model_spec writes: a header, then for each
+The format of model.bin is what ctranslate2.specs.model_spec writes: a header, then for each
 variable its name, shape, number type and bytes, little-endian. For a new
 number type, a row in DTYPES.
 """
 
+import json
 import struct
+from dataclasses import dataclass
 from io import SEEK_CUR, BufferedReader
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from whisper.model import ModelDimensions
 
+from whisper_serve.engines.whisper.ct2_layout import alignment_heads, dimensions, layout
 from whisper_serve.errors import WeightsError
 
 BINARY_VERSION = 6  # of model.bin
 DTYPES = (torch.float32, torch.int8, torch.int16, torch.int32, torch.float16, torch.bfloat16)  # by type id
+
+
+@dataclass(frozen=True, slots=True)
+class Variables:
+    """A model by CTranslate2's names."""
+
+    tensors: dict[str, Tensor]
+    dims: ModelDimensions
+    alignment_heads: NDArray[np.bool_]  # shape (decoder layers, heads): those that follow the words in time
+
+
+def read_ctranslate2(folder: Path) -> Variables:
+    """The model in a folder. Raises WeightsError."""
+    tensors = read_variables(folder / "model.bin")
+    try:
+        dims = dimensions(tensors)
+        heads = alignment_heads("", dims)
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if pairs := config.get("alignment_heads"):
+            heads[:] = False
+            heads[tuple(zip(*pairs, strict=True))] = True
+        missing = {variable for variable, _ in layout(dims)} - tensors.keys()
+    except (OSError, ValueError, LookupError) as e:
+        raise WeightsError(f"cannot read the CTranslate2 model in {folder}: {e!r}") from e
+    if missing:
+        raise WeightsError(f"the CTranslate2 model in {folder} lacks {min(missing)}")
+    return Variables(tensors, dims, heads)
 
 
 def read_variables(path: Path, under: str = "") -> dict[str, Tensor]:
