@@ -48,7 +48,7 @@ def words(text: str) -> str:
     return "".join(c for c in text.casefold() if c.isalpha() or c == " ").strip()
 
 
-def heard_by_ctranslate2(folder: Path, mel: NDArray[np.float32], compute_type: str) -> str:
+def text_by_ctranslate2(folder: Path, mel: NDArray[np.float32], compute_type: str) -> str:
     model = ctranslate2.models.Whisper(str(folder), device="cpu", compute_type=compute_type, intra_threads=2)
     tokenizer = get_tokenizer(model.is_multilingual, language="en", task="transcribe")
     prompt = list(tokenizer.sot_sequence_including_notimestamps)
@@ -63,25 +63,25 @@ def spelled(tokens: list[str]) -> list[bytes]:
     return [token.replace("Ġ", " ").encode() for token in tokens]
 
 
-def heard_by_openai_whisper(model: Whisper, mel: NDArray[np.float32]) -> str:
+def text_by_openai_whisper(model: Whisper, mel: NDArray[np.float32]) -> str:
     options = whisper.DecodingOptions(language="en", fp16=False, without_timestamps=True)
     return words(whisper.decode(model, torch.from_numpy(mel), options).text)
 
 
-def test_the_official_tiny_en_is_heard_alike_by_both_engines(
+def test_the_official_tiny_en_gives_the_same_text_in_both_engines(
     mel: NDArray[np.float32], tmp_path: Path
 ) -> None:
     checkpoint = fetch("tiny.en", MODELS)
     folder = as_ctranslate2(checkpoint, tmp_path / "tiny.en-ct2")
-    assert heard_by_ctranslate2(folder, mel, "int8") == JFK
-    assert heard_by_openai_whisper(as_openai_whisper(checkpoint), mel) == JFK
+    assert text_by_ctranslate2(folder, mel, "int8") == JFK
+    assert text_by_openai_whisper(as_openai_whisper(checkpoint), mel) == JFK
 
 
-def test_the_base_model_in_ctranslate2s_form_is_heard_alike_by_both_engines(
+def test_the_base_model_in_ctranslate2s_form_gives_the_same_text_in_both_engines(
     base: Path, mel: NDArray[np.float32]
 ) -> None:
-    assert heard_by_ctranslate2(base, mel, "int8") == JFK
-    assert heard_by_openai_whisper(as_openai_whisper(base), mel) == JFK
+    assert text_by_ctranslate2(base, mel, "int8") == JFK
+    assert text_by_openai_whisper(as_openai_whisper(base), mel) == JFK
 
 
 def test_config_and_vocabulary_are_those_of_ctranslate2s_own_converter(base: Path, tmp_path: Path) -> None:

@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from ctranslate2 import StorageView
-from whisper.tokenizer import get_tokenizer
 
 from loadtest import speech
 from loadtest.quality.rates import wer
 from whisper_serve.audio.decode import decode
 from whisper_serve.engines import Engine, EngineSettings, load_engine, transcribe
-from whisper_serve.engines.ctranslate2 import Encoded
-from whisper_serve.engines.whisper.batch_decoder import DecodeRequest
+from whisper_serve.engines.ctranslate2 import selected
 from whisper_serve.errors import BadRequest, ConfigError, WeightsError
 from whisper_serve.types import SAMPLE_RATE, Options, Segment, Window, WindowResult, Word
 from whisper_serve.weights.download import fetch
@@ -47,14 +45,14 @@ def clips() -> list[Window]:
 @pytest.fixture(scope="module")
 def outcomes(engines: dict[str, Engine], clips: list[Window]) -> dict[str, list[WindowResult]]:
     """What each engine makes of the clips, told no language."""
-    return {name: hear(engine, *clips) for name, engine in engines.items()}
+    return {name: run(engine, *clips) for name, engine in engines.items()}
 
 
 def window(path: Path, options: Options = ASKED) -> Window:
     return Window(decode(path.read_bytes(), max_seconds=30).samples, 0.0, options)
 
 
-def hear(engine: Engine, *windows: Window) -> list[WindowResult]:
+def run(engine: Engine, *windows: Window) -> list[WindowResult]:
     outcomes = transcribe(engine, windows)
     assert len(outcomes) == len(windows)
     return [
@@ -62,23 +60,23 @@ def hear(engine: Engine, *windows: Window) -> list[WindowResult]:
     ]
 
 
-def text(heard: WindowResult) -> str:
-    return "".join(segment.text for segment in heard.segments)
+def text(result: WindowResult) -> str:
+    return "".join(segment.text for segment in result.segments)
 
 
-def words(heard: WindowResult) -> list[Word]:
-    return [word for segment in heard.segments for word in segment.words]
+def words(result: WindowResult) -> list[Word]:
+    return [word for segment in result.segments for word in segment.words]
 
 
 def segments(outcomes: dict[str, list[WindowResult]]) -> list[Segment]:
     """Every segment of every engine."""
-    return [segment for heard in outcomes.values() for h in heard for segment in h.segments]
+    return [segment for results in outcomes.values() for result in results for segment in result.segments]
 
 
-def test_all_engines_hear_the_words(outcomes: dict[str, list[WindowResult]]) -> None:
+def test_all_engines_transcribe_the_words(outcomes: dict[str, list[WindowResult]]) -> None:
     spoken = [clip.text for clip in speech.clips()]
-    for heard in outcomes.values():
-        assert wer(spoken, [text(h) for h in heard]) <= 0.25  # tiny.en; 63 words, odd names among them
+    for results in outcomes.values():
+        assert wer(spoken, [text(h) for h in results]) <= 0.25  # tiny.en; 63 words, odd names among them
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -87,10 +85,10 @@ def test_the_words_are_those_of_openai_whisper(outcomes: dict[str, list[WindowRe
     assert wer(theirs, ours) <= 0.05
 
 
-def test_all_engines_know_the_language(outcomes: dict[str, list[WindowResult]]) -> None:
-    for heard in zip(*outcomes.values(), strict=True):
-        assert {h.language for h in heard} == {"en"}
-        assert all(0.5 < h.language_probability <= 1 for h in heard)
+def test_all_engines_detect_the_language(outcomes: dict[str, list[WindowResult]]) -> None:
+    for results in zip(*outcomes.values(), strict=True):
+        assert {h.language for h in results} == {"en"}
+        assert all(0.5 < h.language_probability <= 1 for h in results)
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -103,7 +101,7 @@ def test_the_figures_are_those_of_openai_whisper(outcomes: dict[str, list[Window
         assert a.compression_ratio == pytest.approx(b.compression_ratio, abs=0.1)
 
 
-SAME_EDGES = {"openvino": 40, "ctranslate2": 20}  # of the words of clips that are heard alike, at least
+SAME_EDGES = {"openvino": 40, "ctranslate2": 20}  # of the words of clips with the same text in both, at least
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -134,10 +132,10 @@ def test_segments_are_in_order_inside_their_window(
     outcomes: dict[str, list[WindowResult]], clips: list[Window]
 ) -> None:
     for name in ALL:
-        for clip, heard in zip(clips, outcomes[name], strict=True):
-            assert heard.segments[0].start >= 0
-            assert heard.segments[-1].end <= clip.seconds
-            assert all(a.end <= b.start for a, b in pairwise(heard.segments))
+        for clip, results in zip(clips, outcomes[name], strict=True):
+            assert results.segments[0].start >= 0
+            assert results.segments[-1].end <= clip.seconds
+            assert all(a.end <= b.start for a, b in pairwise(results.segments))
 
 
 def test_token_logprobs_spell_the_text(outcomes: dict[str, list[WindowResult]]) -> None:
@@ -177,21 +175,21 @@ def test_windows_of_one_batch_may_ask_for_different_things(
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_words_that_the_end_of_a_window_cuts_off_are_heard(
+def test_words_that_the_end_of_a_window_cuts_off_are_transcribed(
     engines: dict[str, Engine], clips: list[Window], name: str
 ) -> None:
     jfk = clips[0].samples
     thrice = np.concatenate([jfk, jfk, jfk])[: 30 * SAMPLE_RATE]
-    (heard,) = hear(engines[name], Window(thrice, 0.0, Options(language="en")))
+    (result,) = run(engines[name], Window(thrice, 0.0, Options(language="en")))
     spoken = (
         f"{speech.clips()[0].text} " * 2
         + "And so my fellow Americans, ask not what your country can do for you"
     )
-    assert wer([spoken], [text(heard)]) <= 0.1
+    assert wer([spoken], [text(result)]) <= 0.1
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_an_english_only_checkpoint_hears_english_and_refuses_the_rest(
+def test_an_english_only_checkpoint_transcribes_english_and_refuses_the_rest(
     clips: list[Window], name: str
 ) -> None:
     engine = load(name, "tiny.en")
@@ -219,30 +217,24 @@ def test_a_machine_without_openvino_is_served_by_ctranslate2() -> None:
         "import sys; sys.modules['openvino'] = None\n"
         "from pathlib import Path\n"
         "from whisper_serve.engines import EngineSettings, load_engine\n"
-        f"print(type(load_engine('auto', EngineSettings(Path({str(weights)!r})))).__name__)"
+        f"print(load_engine('auto', EngineSettings(Path({str(weights)!r}))).name)"
     )
-    assert said(script) == "CTranslate2Engine"
+    assert output_of(script) == "ctranslate2"
 
 
 def test_importing_openvino_reports_to_nobody() -> None:
     pytest.importorskip("openvino")
     script = "import whisper_serve.engines.openvino.runtime, sys; print(sys.modules['openvino_telemetry'])"
-    assert said(script) == "None"
+    assert output_of(script) == "None"
 
 
-def said(script: str) -> str:
+def output_of(script: str) -> str:
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return ended.stdout.strip()
 
 
-def test_of_what_was_encoded_single_rows_can_be_decoded_on() -> None:
-    features = np.arange(24, dtype=np.float32).reshape(3, 4, 2)
-    tokenizer = get_tokenizer(True)
-    stretches = [DecodeRequest(i, np.zeros(1, np.float32), 0.0, Options(), (), 8, 9) for i in range(3)]
-    encoded = Encoded(
-        stretches, StorageView.from_array(features), [("en", 0.5), ("de", 1.0), ("fr", 1.0)], [tokenizer] * 3
-    )
-    some = encoded.only([2, 0])
-    assert np.array_equal(np.array(some.features), features[[2, 0]])
-    assert some.languages == [("fr", 1.0), ("en", 0.5)]
-    assert encoded.only([0, 1, 2]) is encoded
+def test_some_rows_of_a_batchs_features_can_be_selected() -> None:
+    rows = np.arange(24, dtype=np.float32).reshape(3, 4, 2)
+    features = StorageView.from_array(rows)
+    assert np.array_equal(np.array(selected(features, [2, 0])), rows[[2, 0]])
+    assert selected(features, [0, 1, 2]) is features

@@ -1,7 +1,6 @@
-"""openai-whisper on torch: the reference, and for GPUs. Windows in, what was heard out."""
+"""Whisper on openai-whisper and torch: the reference on CPUs, and the engine for GPUs."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
@@ -10,29 +9,37 @@ from whisper.decoding import DecodingOptions, DecodingTask, GreedyDecoder, detec
 from whisper.model import Whisper
 from whisper.timing import WordTiming, find_alignment
 
-from whisper_serve.engines import EngineSettings, Outcome, Prepared
-from whisper_serve.engines.whisper.batch_decoder import BatchDecoder, DecodeRequest, complete, log_mel
+from whisper_serve.engines import EngineSettings
 from whisper_serve.engines.whisper.convert import as_openai_whisper
-from whisper_serve.engines.whisper.prompt import LATEST_FIRST_TIMESTAMP_S, Vocabulary
-from whisper_serve.engines.whisper.segments import Answer, Decoded
-from whisper_serve.engines.whisper.word_timestamps import Timing, settle
+from whisper_serve.engines.whisper.engine import WhisperEngine
+from whisper_serve.engines.whisper.model import Decoded
+from whisper_serve.engines.whisper.prompt import LATEST_FIRST_TIMESTAMP_S, PromptTokens
+from whisper_serve.engines.whisper.request import DecodeRequest, log_mel
+from whisper_serve.engines.whisper.word_timestamps import Timing
 from whisper_serve.errors import ConfigError, WeightsError
-from whisper_serve.types import Window
+from whisper_serve.types import Options
 
 LARGEST_BATCH = {"cpu": 4, "cuda": 32}
 TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 BEST_TYPE = {"cpu": "float32", "cuda": "float16"}
 
 
-class OpenAIWhisperEngine:
-    """Always shows the model 30 s, as openai-whisper does.
+def load(settings: EngineSettings) -> WhisperEngine[Tensor]:
+    return WhisperEngine(OpenAIWhisperModel(settings))
 
-    Weights are a checkpoint or a CTranslate2 folder. Raises WeightsError, ConfigError.
+
+class OpenAIWhisperModel:
+    """Weights are a checkpoint or a CTranslate2 folder. Raises WeightsError, ConfigError.
+
+    Features of n requests have shape (n, 1500, width of the model).
     """
+
+    name = "openai_whisper"
+    adaptive = False  # openai-whisper's encoder takes 30 s and nothing else
 
     def __init__(self, settings: EngineSettings) -> None:
         if settings.weights is None:
-            raise WeightsError("the engine 'openai_whisper' needs a model")
+            raise WeightsError(f"the engine {self.name!r} needs a model")
         self.workers = 1
         self.largest_batch = LARGEST_BATCH[settings.device]
         torch.set_num_threads(settings.cpus)
@@ -42,78 +49,78 @@ class OpenAIWhisperEngine:
         self.device = settings.device
         self.dtype = number_type(settings)
         self.model = cast(as_openai_whisper(settings.weights), self.dtype).to(settings.device).eval()
-        self.vocabulary = Vocabulary(self.model.is_multilingual, self.model.num_languages)
-        self.hearing = BatchDecoder(self.listen, self.vocabulary, False, self.largest_batch)
+        self.prompt = PromptTokens(self.model.is_multilingual, self.model.num_languages)
 
-    def prepare(self, window: Window) -> Prepared:
-        return self.hearing.prepare(window)
-
-    @torch.inference_mode()
-    def transcribe(self, batch: Sequence[Prepared]) -> list[Outcome]:
-        return self.hearing.hear(batch)
+    def batch_key(self, options: Options) -> Hashable:
+        return options.temperature
 
     def gpu_memory_gb(self) -> float:
         return torch.cuda.memory_allocated() / 1e9 if self.device == "cuda" else 0.0
 
-    def listen(self, stretches: Sequence[DecodeRequest]) -> list[Decoded]:
-        """Encode all stretches at once; decode together those that share language, task and prompt."""
-        mel = log_mel(stretches, self.model.dims.n_mels, self.device)
-        features = self.model.encoder(mel.to(self.dtype))
-        languages = self.languages(stretches, features)
-        groups: dict[tuple[object, ...], list[int]] = {}
-        for i, stretch in enumerate(stretches):
-            groups.setdefault((languages[i][0], stretch.options.task, stretch.previous), []).append(i)
-        decoded: dict[int, Decoded] = {}
-        for rows in groups.values():
-            group = [stretches[i] for i in rows]
-            answers = self.decode(group, features[rows], languages[rows[0]][0])
-            words = self.align(group, features[rows], languages[rows[0]][0], answers)
-            for i, answer, timings in zip(rows, answers, words, strict=True):
-                decoded[i] = Decoded(*languages[i], answer, timings)
-        return [decoded[i] for i in range(len(stretches))]
+    def encode(self, request: DecodeRequest) -> None:
+        """A batch is encoded together."""
 
-    def languages(self, stretches: Sequence[DecodeRequest], features: Tensor) -> list[tuple[str, float]]:
-        """Code and probability of each stretch's language: as given, or the likeliest."""
-        if stretches[0].options.language is not None:  # then all of this kind have one
-            return [(s.options.language or "", 1.0) for s in stretches]
-        _, ranked = detect_language(self.model, features, self.vocabulary.tokenizer())
+    @torch.inference_mode()
+    def features(self, requests: Sequence[DecodeRequest]) -> Tensor:
+        mel = log_mel(requests, self.model.dims.n_mels, self.device)
+        features: Tensor = self.model.encoder(mel.to(self.dtype))
+        return features
+
+    @torch.inference_mode()
+    def select(self, features: Tensor, rows: Sequence[int]) -> Tensor:
+        return features[list(rows)]
+
+    @torch.inference_mode()
+    def detect_language(self, features: Tensor) -> list[tuple[str, float]]:
+        _, ranked = detect_language(self.model, features, self.prompt.tokenizer())
         return [max(probabilities.items(), key=lambda of: of[1]) for probabilities in ranked]
 
-    def decode(self, stretches: Sequence[DecodeRequest], features: Tensor, language: str) -> list[Answer]:
-        """The answers to stretches that share everything asked; `features` has shape (n, 1500, width)."""
-        first = stretches[0]
+    @torch.inference_mode()
+    def generate(
+        self, features: Tensor, requests: Sequence[DecodeRequest], prefixes: Sequence[tuple[int, ...]] = ()
+    ) -> list[Decoded]:
+        """Together run those that share language, task and prompt, and one by one what has a prefix."""
+        if prefixes:
+            rows = zip(requests, torch.split(features, 1), prefixes, strict=True)
+            return [self.decode([request], row, prefix)[0] for request, row, prefix in rows]
+        groups: dict[tuple[object, ...], list[int]] = {}
+        for i, request in enumerate(requests):
+            own = (request.options.language, request.options.task, request.previous)
+            groups.setdefault(own, []).append(i)
+        decoded: dict[int, Decoded] = {}
+        for group in groups.values():
+            answers = self.decode([requests[i] for i in group], features[group])
+            decoded.update(zip(group, answers, strict=True))
+        return [decoded[i] for i in range(len(requests))]
+
+    def decode(
+        self, requests: Sequence[DecodeRequest], features: Tensor, prefix: tuple[int, ...] | None = None
+    ) -> list[Decoded]:
+        """Requests that share everything the decoder is shown, the prefix included."""
+        first = requests[0]
         options = DecodingOptions(
             task=first.options.task,
-            language=language,
+            language=first.options.language,
             temperature=first.options.temperature,
             prompt=list(first.previous[1:]),  # the task adds the start token itself
+            prefix=None if prefix is None else list(prefix),
+            without_timestamps=prefix is not None,
+            suppress_blank=prefix is None,
             max_initial_timestamp=LATEST_FIRST_TIMESTAMP_S,
         )
+        wanted = [request.options.logprobs for request in requests]
+        return Task(self.model, options).decoded(features, wanted)
 
-        def go_on(rows: list[int], said: list[tuple[int, ...]]) -> list[Answer]:
-            rest = replace(options, without_timestamps=True, suppress_blank=False)
-            tasks = [Task(self.model, replace(rest, prefix=list(words))) for words in said]
-            return [
-                task.answers(features[i : i + 1], first.options.logprobs)[0]
-                for i, task in zip(rows, tasks, strict=True)
-            ]
-
-        answers = Task(self.model, options).answers(features, first.options.logprobs)
-        return complete(answers, stretches, self.vocabulary.tokenizer().timestamp_begin, go_on)
-
+    @torch.inference_mode()
     def align(
-        self, stretches: Sequence[DecodeRequest], features: Tensor, language: str, answers: Sequence[Answer]
-    ) -> list[tuple[Timing, ...]]:
-        """Words and their times for each stretch, where asked for."""
-        if not stretches[0].options.word_timestamps:
-            return [()] * len(stretches)
-        tokenizer = self.vocabulary.tokenizer(language, stretches[0].options.task)
+        self, features: Tensor, requests: Sequence[DecodeRequest], texts: Sequence[Sequence[int]]
+    ) -> list[Sequence[Timing]]:
         model = DecoderOnly(self.model)
-        aligned = []
-        for stretch, heard, answer in zip(stretches, features, answers, strict=True):
-            text = [t for t in answer.tokens if t < tokenizer.eot]
-            found = find_alignment(model, tokenizer, text, heard, stretch.sound_frames)
-            aligned.append(settle([as_timing(word) for word in found]))
+        aligned: list[Sequence[Timing]] = []
+        for request, row, text in zip(requests, features, texts, strict=True):
+            tokenizer = self.prompt.tokenizer(request.options.language, request.options.task)
+            found = find_alignment(model, tokenizer, text, row, request.sound_frames)
+            aligned.append([as_timing(word) for word in found])
         return aligned
 
 
@@ -124,17 +131,18 @@ class Task(DecodingTask):  # type: ignore[misc]  # openai-whisper has no types
         super().__init__(model, options)
         self.decoder = Recorder(options.temperature, self.tokenizer.eot)
 
-    def answers(self, features: Tensor, logprobs: bool) -> list[Answer]:
+    def decoded(self, features: Tensor, logprobs: Sequence[bool]) -> list[Decoded]:
+        """`logprobs`: whether each row wants those of its tokens."""
         results = self.run(features)
-        steps = torch.stack(self.decoder.steps, dim=1).tolist()  # of each stretch, one per token
+        steps = torch.stack(self.decoder.steps, dim=1).tolist()  # of each row, one per token
         return [
-            Answer(
+            Decoded(
                 tuple(result.tokens),
                 result.avg_logprob * (len(result.tokens) + 1),
                 result.no_speech_prob,
-                tuple(own[: len(result.tokens)]) if logprobs else (),
+                tuple(own[: len(result.tokens)]) if wanted else (),
             )
-            for result, own in zip(results, steps, strict=True)
+            for result, own, wanted in zip(results, steps, logprobs, strict=True)
         ]
 
     def _get_audio_features(self, mel: Tensor) -> Tensor:
@@ -156,7 +164,7 @@ class Recorder(GreedyDecoder):  # type: ignore[misc]  # openai-whisper has no ty
 
 
 class DecoderOnly:
-    """A model that is called with encoder output in place of mel, so that aligning encodes nothing twice."""
+    """A model that is called with encoder output in place of mel, so that aligning encodes nothing again."""
 
     def __init__(self, model: Whisper) -> None:
         self.model = model
@@ -183,7 +191,7 @@ def number_type(settings: EngineSettings) -> torch.dtype:
 
 
 def cast(model: Whisper, dtype: torch.dtype) -> Whisper:
-    """Cast the large tensors once, instead of in every pass; layer norms stay in float32."""
+    """Cast the large tensors once, instead of in every batch; layer norms stay in float32."""
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv1d | nn.Embedding):
             module.to(dtype)

@@ -1,8 +1,9 @@
-"""Whisper on OpenVINO, for x86 CPUs that multiply bfloat16: windows in, what was heard out.
+"""Whisper on OpenVINO, for x86 CPUs with bfloat16 instructions.
 
-graph.py draws the model, network.py runs it, rules.py says which token may
-come next, generate.py lets a batch speak, align.py finds its words in time,
-engine.py is the engine.
+graph.py builds the network's two graphs, runtime.py compiles and runs them,
+logit_filters.py says which token may come next, generate.py generates the
+tokens of a batch, alignment.py finds when its words are spoken, engine.py
+makes an engine of that.
 """
 
 import sys

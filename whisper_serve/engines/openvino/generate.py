@@ -1,8 +1,7 @@
-"""Memories and prompts in, what the decoder says to each out: rows that speak at once.
+"""Generates the tokens of a batch of rows, step by step, over a shared key-value cache.
 
-But for rounding, a row's words do not depend on its neighbours: padding is
-masked, not heard.
-A row that has said all makes room, and the last takes its place.
+But for rounding, a row's tokens do not depend on its neighbours: padding is
+masked. A finished row is evicted, and the last takes its place.
 """
 
 from collections.abc import Sequence
@@ -10,171 +9,177 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from whisper_serve.engines.openvino.logit_filters import Rules, chosen
-from whisper_serve.engines.openvino.runtime import Decoder, Floats, Ints, Kept, Memory, Network, Said
-from whisper_serve.engines.whisper.segments import Answer
+from whisper_serve.engines.openvino.logit_filters import LogitFilters, sample
+from whisper_serve.engines.openvino.runtime import (
+    CrossKV,
+    Decoder,
+    Floats,
+    Ints,
+    KVCache,
+    Network,
+    StepOutput,
+)
+from whisper_serve.engines.whisper.model import Decoded
 
-SEEN, NOT_SEEN = np.float32(0), np.float32(-1e9)  # what is added to scores
-PAST_STEP, MEMORY_STEP = 32, 64  # lengths are rounded up to these: OpenVINO prepares itself for each new one
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """What the decoder is shown before it speaks."""
-
-    memory: Memory
-    tokens: Sequence[int]
-    sot: int  # which of the tokens is the start-of-transcript
-    most: int  # tokens it may say
-    seed: int = 0  # of what is drawn, where it is warm: the same sound is heard the same way again
+VISIBLE, MASKED = np.float32(0), np.float32(-1e9)  # what is added to attention scores
+PAST_STEP, FRAMES_STEP = 32, 64  # lengths are rounded up to these: OpenVINO prepares itself for each new one
 
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """One that speaks."""
+    """One request, and the tokens generated for it."""
 
-    asked: int  # which of the prompts
-    prompt: Prompt
-    no_speech_prob: float
-    random: np.random.Generator
-    said: list[int] = field(default_factory=list)
+    cross_kv: CrossKV
+    prompt: Sequence[int]
+    sot: int  # which token of the prompt is the start-of-transcript
+    max_tokens: int
+    seed: int = 0  # of what is drawn at a higher temperature: the same sound gives the same text again
+    wants_logprobs: bool = True
+    tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
-    ended: bool = False  # it said the end-of-text, whose log-probability is the last then
+    ended: bool = False  # with the end-of-text, whose log-probability is the last then
+    no_speech_prob: float = 0.0
+    random: np.random.Generator = field(init=False)
 
-    def say(self, token: int, logprob: float, eot: int) -> None:
+    def __post_init__(self) -> None:
+        self.random = np.random.default_rng(self.seed)
+
+    def append(self, token: int, logprob: float, eot: int) -> None:
         self.logprobs.append(logprob)
         self.ended = token == eot
         if not self.ended:
-            self.said.append(token)
+            self.tokens.append(token)
 
     @property
-    def tokens(self) -> int:
-        """In its prompt, and said."""
-        return len(self.prompt.tokens) + len(self.said)
+    def position(self) -> int:
+        """Of its last token."""
+        return len(self.prompt) + len(self.tokens) - 1
 
     @property
-    def done(self) -> bool:
-        return self.ended or len(self.said) >= self.prompt.most
+    def finished(self) -> bool:
+        return self.ended or len(self.tokens) >= self.max_tokens
 
-    def answer(self) -> Answer:
-        kept = tuple(self.logprobs[: len(self.said)])
-        return Answer(tuple(self.said), sum(self.logprobs), self.no_speech_prob, kept)
+    def decoded(self) -> Decoded:
+        own = tuple(self.logprobs[: len(self.tokens)]) if self.wants_logprobs else ()
+        return Decoded(tuple(self.tokens), sum(self.logprobs), self.no_speech_prob, own)
 
 
 def generate(
-    network: Network, rules: Rules, prompts: Sequence[Prompt], timed: bool = True, temperature: float = 0.0
-) -> list[Answer]:
-    """An answer to each; `timed`: with timestamps around its sentences."""
+    network: Network,
+    filters: LogitFilters,
+    rows: Sequence[Row],
+    timestamps: bool = True,
+    temperature: float = 0.0,
+) -> list[Decoded]:
+    """What is decoded in each row, which is new; `timestamps`: around its sentences."""
     # The more a row holds, the later it ends: those before it then end behind it, and nothing has to move.
-    order = sorted(range(len(prompts)), key=lambda i: -frames(prompts[i].memory))
-    answers: dict[int, Answer] = {}
+    active = sorted(rows, key=lambda row: -frames(row.cross_kv))
     with network.decoder() as decoder:
-        cache = Cache(network, decoder, [prompts[i].memory for i in order])
-        rows, logits = begin(cache, rules, {i: prompts[i] for i in order})
-        while rows:
-            rules.forbid(logits, [row.said for row in rows], timed)
-            tokens, logprobs = chosen(logits, temperature, [row.random for row in rows])
-            for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
-                row.say(int(token), float(logprob), rules.eot)
-            answers |= {row.asked: row.answer() for row in leave(rows, cache)}
-            if rows:
-                logits = cache.say([row.said[-1] for row in rows], [row.tokens - 1 for row in rows])
-    return [answers[i] for i in range(len(prompts))]
+        cache = Cache(network, decoder, [row.cross_kv for row in active])
+        logits = begin(active, cache, filters)
+        while active:
+            filters.apply(logits, [row.tokens for row in active], timestamps)
+            tokens, logprobs = sample(logits, temperature, [row.random for row in active])
+            for row, token, logprob in zip(active, tokens, logprobs, strict=True):
+                row.append(int(token), float(logprob), filters.eot)
+            evict_finished(active, cache)
+            if active:
+                logits = cache.decode_step(
+                    [row.tokens[-1] for row in active], [row.position for row in active]
+                )
+    return [row.decoded() for row in rows]
 
 
-def begin(cache: "Cache", rules: Rules, prompts: dict[int, Prompt]) -> tuple[list[Row], Floats]:
-    """Rows of these prompts, by number, and the logits of what each says first."""
-    picks = np.array([[prompt.sot, len(prompt.tokens) - 1] for prompt in prompts.values()])
-    said = cache.show([prompt.tokens for prompt in prompts.values()], picks)
-    silent = probabilities(said.logits[:, 0])[:, rules.no_speech]
-    rows = [
-        Row(asked, prompt, float(share), np.random.default_rng(prompt.seed))
-        for (asked, prompt), share in zip(prompts.items(), silent, strict=True)
-    ]
-    return rows, said.logits[:, 1]
+def begin(rows: Sequence[Row], cache: "Cache", filters: LogitFilters) -> Floats:
+    """Process the prompts: the logits of each row's first token. Its probability of silence is noted."""
+    picks = np.array([[row.sot, len(row.prompt) - 1] for row in rows])
+    step = cache.prefill([row.prompt for row in rows], picks)
+    silent = probabilities(step.logits[:, 0])[:, filters.no_speech]
+    for row, share in zip(rows, silent, strict=True):
+        row.no_speech_prob = float(share)
+    return step.logits[:, 1]
 
 
-def leave(rows: list[Row], cache: "Cache") -> list[Row]:
-    """Those that have said all, gone from `rows` and `cache`: the last take their places."""
-    done = [row for row in rows if row.done]
-    for row in reversed(done):
-        slot = rows.index(row)
+def evict_finished(rows: list[Row], cache: "Cache") -> None:
+    """Take finished rows out of `rows` and `cache`: the last take their places."""
+    for slot in reversed([i for i, row in enumerate(rows) if row.finished]):
         rows[slot] = rows[-1]
         rows.pop()
-        cache.drop(slot)
-    return done
+        cache.evict(slot)
 
 
 def probabilities(logits: Floats) -> Floats:
-    """Over the last axis."""
+    """Softmax over the last axis."""
     exponents = np.exp(logits - logits.max(axis=-1, keepdims=True))
     shares: Floats = exponents / exponents.sum(axis=-1, keepdims=True)
     return shares
 
 
 class Cache:
-    """What n rows heard and said, as the decoder wants it."""
+    """Keys and values of n rows, as the decoder wants them, with masks over what is padding."""
 
-    def __init__(self, network: Network, decoder: Decoder, memories: Sequence[Memory]) -> None:
+    def __init__(self, network: Network, decoder: Decoder, cross_kvs: Sequence[CrossKV]) -> None:
         self.decoder = decoder
-        n, longest = len(memories), rounded_up(max(frames(m) for m in memories), MEMORY_STEP)
-        self.memory = [together(each, longest) for each in zip(*memories, strict=True)]
-        self.heard = np.full((n, 1, 1, longest), NOT_SEEN)
-        for row, memory in zip(self.heard, memories, strict=True):
-            row[..., : frames(memory)] = SEEN
-        self.past = np.zeros((2 * network.layers, n, network.heads, network.depth, PAST_STEP), network.dtype)
-        self.seen = np.full((n, 1, 1, PAST_STEP + 1), NOT_SEEN)  # of the past, and last the token itself
-        self.seen[..., -1] = SEEN
+        n, longest = len(cross_kvs), rounded_up(max(frames(kv) for kv in cross_kvs), FRAMES_STEP)
+        self.cross_kv = [padded(each, longest) for each in zip(*cross_kvs, strict=True)]
+        self.cross_mask = np.full((n, 1, 1, longest), MASKED)
+        for row, cross_kv in zip(self.cross_mask, cross_kvs, strict=True):
+            row[..., : frames(cross_kv)] = VISIBLE
+        self.past = np.zeros(
+            (2 * network.layers, n, network.heads, network.head_dim, PAST_STEP), network.kv_dtype
+        )
+        self.mask = np.full((n, 1, 1, PAST_STEP + 1), MASKED)  # of the past, and last the token itself
+        self.mask[..., -1] = VISIBLE
         self.used = 0
-        decoder.remember(self.memory, self.heard)
+        decoder.set_cross_kv(self.cross_kv, self.cross_mask)
 
-    def show(self, prompts: Sequence[Sequence[int]], picks: Ints) -> Said:
-        """What each row begins with, of any length; with the logits of its tokens `picks`, shape (n, p)."""
+    def prefill(self, prompts: Sequence[Sequence[int]], picks: Ints) -> StepOutput:
+        """Process what each row begins with, of any length; with the logits of its tokens `picks`, shape (n, p)."""
         lengths = np.array([len(tokens) for tokens in prompts])
         n, q = len(prompts), int(lengths.max())
         at = np.arange(q)
         counts = at < lengths[:, None]
         tokens = np.zeros((n, q), np.int64)
         tokens[counts] = np.concatenate(prompts)
-        own = np.where((at[:, None] >= at) & counts[:, None], SEEN, NOT_SEEN)
-        seen = np.concatenate([np.repeat(self.seen[..., :-1], q, axis=2), own[:, None]], axis=3)
-        said = self.decoder.step(tokens, np.tile(at, (n, 1)), picks, seen, self.past)
-        self._append(said, np.where(counts, SEEN, NOT_SEEN))
-        return said
+        own = np.where((at[:, None] >= at) & counts[:, None], VISIBLE, MASKED)
+        mask = np.concatenate([np.repeat(self.mask[..., :-1], q, axis=2), own[:, None]], axis=3)
+        step = self.decoder.step(tokens, np.tile(at, (n, 1)), picks, mask, self.past)
+        self._append(step.new_kv, np.where(counts, VISIBLE, MASKED))
+        return step
 
-    def say(self, tokens: Sequence[int], positions: Sequence[int]) -> Floats:
-        """One further token of each row, and its position; the logits after it, (n, vocabulary)."""
+    def decode_step(self, tokens: Sequence[int], positions: Sequence[int]) -> Floats:
+        """Process one further token of each row, at its position; the logits after it, (n, vocabulary)."""
         column, at = (np.array(each, np.int64)[:, None] for each in (tokens, positions))
-        said = self.decoder.step(column, at, np.zeros_like(column), self.seen, self.past)
-        self._append(said, np.full(column.shape, SEEN))
-        return said.logits[:, 0]
+        step = self.decoder.step(column, at, np.zeros_like(column), self.mask, self.past)
+        self._append(step.new_kv, np.full(column.shape, VISIBLE))
+        return step.logits[:, 0]
 
-    def _append(self, said: Said, seen: Floats) -> None:
-        upto = self.used + seen.shape[1]
+    def _append(self, new_kv: KVCache, mask: Floats) -> None:
+        upto = self.used + mask.shape[1]
         if (more := rounded_up(upto, PAST_STEP) - self.past.shape[4]) > 0:
             self.past = np.pad(self.past, [(0, 0)] * 4 + [(0, more)])
-            unseen = np.full((*self.seen.shape[:3], more), NOT_SEEN)
-            self.seen = np.concatenate([self.seen[..., :-1], unseen, self.seen[..., -1:]], axis=3)
-        self.past[..., self.used : upto] = said.own
-        self.seen[:, 0, 0, self.used : upto] = seen
+            masked = np.full((*self.mask.shape[:3], more), MASKED)
+            self.mask = np.concatenate([self.mask[..., :-1], masked, self.mask[..., -1:]], axis=3)
+        self.past[..., self.used : upto] = new_kv
+        self.mask[:, 0, 0, self.used : upto] = mask
         self.used = upto
 
-    def drop(self, slot: int) -> None:
-        """A row is done, and the last takes its place."""
-        last = len(self.heard) - 1
+    def evict(self, slot: int) -> None:
+        """Remove a row; the last takes its place."""
+        last = len(self.mask) - 1
         if slot != last:
-            for each in (*self.memory, self.heard, self.seen):
+            for each in (*self.cross_kv, self.cross_mask, self.mask):
                 each[slot] = each[last]
             self.past[:, slot] = self.past[:, last]
-        self.memory = [each[:last] for each in self.memory]
-        self.heard, self.seen = self.heard[:last], self.seen[:last]
+        self.cross_kv = [each[:last] for each in self.cross_kv]
+        self.cross_mask, self.mask = self.cross_mask[:last], self.mask[:last]
         self.past = np.ascontiguousarray(self.past[:, :last])
         if last:
-            self.decoder.remember(self.memory, self.heard)
+            self.decoder.set_cross_kv(self.cross_kv, self.cross_mask)
 
 
-def together(rows: Sequence[Kept], longest: int) -> Kept:
-    """Keys or values of all rows, shape (n, heads, depth, longest), padded with zeros."""
+def padded(rows: Sequence[KVCache], longest: int) -> KVCache:
+    """Keys or values of all rows, shape (n, heads, head_dim, longest), padded with zeros."""
     stacked = np.empty((len(rows), *rows[0].shape[:2], longest), rows[0].dtype)
     for row, own in zip(stacked, rows, strict=True):
         row[..., : own.shape[2]] = own
@@ -182,8 +187,8 @@ def together(rows: Sequence[Kept], longest: int) -> Kept:
     return stacked
 
 
-def frames(memory: Memory) -> int:
-    return int(memory[0].shape[2])
+def frames(cross_kv: CrossKV) -> int:
+    return int(cross_kv[0].shape[2])
 
 
 def rounded_up(number: int, step: int) -> int:

@@ -1,12 +1,13 @@
-"""A CTranslate2 Whisper's variables in, OpenVINO's graphs out: an encoder, and a decoder that takes a step.
+"""Builds OpenVINO's graphs of a Whisper: an encoder, and a decoder that takes one step.
 
 Built from the tensors themselves, in a moment. For a model that differs from
-Whisper's, draw another here.
+Whisper's, build another here.
 
-The decoder keeps nothing: what it heard (the memory: keys and values of the
-encoder's output) and what it said (the past) come in with each step. Both
-have shape (heads, depth, time), so that a single query reads them as they
-lie: in other orders OpenVINO takes up to twice the time.
+The decoder keeps nothing: keys and values come in with each step, those of
+cross-attention, which the encoder computes, and those of self-attention over
+the tokens so far (the past). Both have shape (heads, head_dim, time), so that
+a single query reads them as they lie: in other orders OpenVINO takes up to
+twice the time.
 """
 
 from collections.abc import Sequence
@@ -16,25 +17,25 @@ import openvino as ov
 from openvino import opset13 as op
 from torch import Tensor
 
-from whisper_serve.engines.whisper.convert import Variables
+from whisper_serve.engines.whisper.ct2_reader import Variables
 
 LAYER_NORM_EPSILON = 1e-5
 
 
 class Graph:
-    """Operations over a model's variables by name. `kept`: the number type of keys and values between passes."""
+    """Operations over a model's variables by name. `kv_type`: the number type of keys and values between steps."""
 
-    def __init__(self, model: Variables, kept: ov.Type) -> None:
-        self.tensors, self.kept = model.tensors, kept
+    def __init__(self, model: Variables, kv_type: ov.Type) -> None:
+        self.tensors, self.kv_type = model.tensors, kv_type
         self.mels, self.width, self.heads = model.dims.n_mels, model.dims.n_text_state, model.dims.n_text_head
         self.encoder_layers, self.layers = model.dims.n_audio_layer, model.dims.n_text_layer
         self.alignment_heads = model.alignment_heads
-        self.depth = self.width // self.heads
-        self.words = quantized(self.tensors["decoder/embeddings/weight"])  # read both ways
+        self.head_dim = self.width // self.heads
+        self.token_embedding = quantized(self.tensors["decoder/embeddings/weight"])  # read both ways
 
     def encoder(self) -> ov.Model:
-        """Mel of shape (n, mels, frames) to the decoder's memory, for any n and even frames: keys and values of
-        each of its layers, in turns."""
+        """Mel of shape (n, mels, frames), for any n and even frames, to the keys and values of each decoder
+        layer's cross-attention, in turns."""
         mel = op.parameter(ov.PartialShape([-1, self.mels, -1]), ov.Type.f32)
         x = op.transpose(self.conv(self.conv(mel, "encoder/conv1", 1), "encoder/conv2", 2), ints(0, 2, 1))
         x = op.add(x, self.first_positions(x))
@@ -42,71 +43,73 @@ class Graph:
             x = self.encoder_block(x, f"encoder/layer_{layer}")
         x = self.norm(x, "encoder/layer_norm")
         return ov.Model(
-            [kept for layer in range(self.layers) for kept in self.memory(x, layer)], [mel], "encoder"
+            [kv for layer in range(self.layers) for kv in self.cross_kv(x, layer)], [mel], "encoder"
         )
 
     def decoder(self) -> ov.Model:
-        """One step of n rows, each with q further tokens, p of which are asked for.
+        """One step of n rows, each with q further tokens, for p of which logits are asked.
 
-        In: tokens and positions, (n, q); which of the q to answer, (n, p); what each may see of the past and
-        the q, as 0 or a large negative number, (n, 1, q, past + q); the same of the memory, (n, 1, 1, frames);
-        the past, of each layer keys and values in turns, (2 layers, n, heads, depth, past); then the memory
-        as the encoder gave it.
-        Out: logits, (n, p, vocabulary); the q's own keys and values, shaped as the past; how much each of
-        the q looks at each frame with each of the alignment heads, (n, alignment heads, q, frames).
+        In: tokens and positions, (n, q); which of the q to give logits for, (n, p); the self-attention mask
+        over the past and the q, 0 or a large negative number to add to scores, (n, 1, q, past + q); the
+        cross-attention mask likewise, (n, 1, 1, frames); the past, of each layer keys and values in turns,
+        (2 layers, n, heads, head_dim, past); then the cross-attention's keys and values as the encoder gave them.
+        Out: logits, (n, p, vocabulary); the q's own keys and values, shaped as the past; the attention weights
+        of each of the q on each frame in the alignment heads, (n, alignment heads, q, frames).
         """
         tokens, positions, picks = (op.parameter(ov.PartialShape([-1, -1]), ov.Type.i64) for _ in range(3))
-        seen = op.parameter(ov.PartialShape([-1, 1, -1, -1]), ov.Type.f32)
-        heard = op.parameter(ov.PartialShape([-1, 1, 1, -1]), ov.Type.f32)
-        past = op.parameter(ov.PartialShape([2 * self.layers, -1, self.heads, self.depth, -1]), self.kept)
-        shape = ov.PartialShape([-1, self.heads, self.depth, -1])
-        memory = [op.parameter(shape, self.kept) for _ in range(2 * self.layers)]
+        mask = op.parameter(ov.PartialShape([-1, 1, -1, -1]), ov.Type.f32)
+        cross_mask = op.parameter(ov.PartialShape([-1, 1, 1, -1]), ov.Type.f32)
+        past_shape = ov.PartialShape([2 * self.layers, -1, self.heads, self.head_dim, -1])
+        past = op.parameter(past_shape, self.kv_type)
+        shape = ov.PartialShape([-1, self.heads, self.head_dim, -1])
+        cross_kv = [op.parameter(shape, self.kv_type) for _ in range(2 * self.layers)]
         pasts = [
             op.squeeze(part, ints(0)) for part in op.split(past, op.constant(0), 2 * self.layers).outputs()
         ]
         x = op.add(self.embedded(tokens), self.positions_at(positions))
-        said, looks = [], []
+        new_kv, weights = [], []
         for layer in range(self.layers):
             name, key, value = f"decoder/layer_{layer}", 2 * layer, 2 * layer + 1
-            x, *own = self.recall(x, name, pasts[key], pasts[value], seen)
-            x, look = self.listen(x, name, memory[key], memory[value], heard)
+            x, *own = self.self_attention(x, name, pasts[key], pasts[value], mask)
+            x, attention = self.cross_attention(x, name, cross_kv[key], cross_kv[value], cross_mask)
             x = op.add(x, self.feed_forward(x, name))
-            said += own
-            looks += self.aligned(look, layer)
+            new_kv += own
+            weights += self.of_alignment_heads(attention, layer)
         x = op.gather(self.norm(x, "decoder/layer_norm"), picks, op.constant(1), 1)
-        logits = op.matmul(x, dequantized(*self.words), False, True)
-        outputs = [logits, self.keep(stacked(said)), op.concat(looks, 1)]
-        return ov.Model(outputs, [tokens, positions, picks, seen, heard, past, *memory], "decoder")
+        logits = op.matmul(x, dequantized(*self.token_embedding), False, True)
+        outputs = [logits, self.to_cache(stacked(new_kv)), op.concat(weights, 1)]
+        inputs = [tokens, positions, picks, mask, cross_mask, past, *cross_kv]
+        return ov.Model(outputs, inputs, "decoder")
 
-    def recall(
-        self, x: ov.Node, name: str, past_key: ov.Node, past_value: ov.Node, seen: ov.Node
+    def self_attention(
+        self, x: ov.Node, name: str, past_key: ov.Node, past_value: ov.Node, mask: ov.Node
     ) -> tuple[ov.Node, ov.Node, ov.Node]:
-        """Attention to what was said; and the keys and values of what is said now."""
+        """Attention to the past and the step's tokens; and the keys and values of these."""
         normal = self.norm(x, f"{name}/self_attention/layer_norm")
         query, key, value = self.split(normal, f"{name}/self_attention/linear_0", 3)
         key, value = by_time(key), by_time(value)
-        all_keys = op.concat([self.read(past_key), key], 3)
-        all_values = op.concat([self.read(past_value), value], 3)
-        found, _ = self.attend(by_head(query), all_keys, all_values, seen)
+        keys = op.concat([self.from_cache(past_key), key], 3)
+        values = op.concat([self.from_cache(past_value), value], 3)
+        found, _ = self.attend(by_head(query), keys, values, mask)
         return op.add(x, self.linear(found, f"{name}/self_attention/linear_1", int8=True)), key, value
 
-    def listen(
-        self, x: ov.Node, name: str, key: ov.Node, value: ov.Node, heard: ov.Node
+    def cross_attention(
+        self, x: ov.Node, name: str, key: ov.Node, value: ov.Node, mask: ov.Node
     ) -> tuple[ov.Node, ov.Node]:
-        """Attention to the memory; and where it looked."""
+        """Attention to the encoder's output; and its weights."""
         normal = self.norm(x, f"{name}/attention/layer_norm")
         (query,) = self.split(normal, f"{name}/attention/linear_0", 1)
-        found, look = self.attend(by_head(query), self.read(key), self.read(value), heard)
-        return op.add(x, self.linear(found, f"{name}/attention/linear_2", int8=True)), look
+        found, weights = self.attend(by_head(query), self.from_cache(key), self.from_cache(value), mask)
+        return op.add(x, self.linear(found, f"{name}/attention/linear_2", int8=True)), weights
 
-    def aligned(self, look: ov.Node, layer: int) -> list[ov.Node]:
-        """Of the layer's alignment heads, where it has any."""
+    def of_alignment_heads(self, weights: ov.Node, layer: int) -> list[ov.Node]:
+        """Those of the layer's alignment heads, where it has any."""
         heads = np.flatnonzero(self.alignment_heads[layer])
-        return [op.gather(look, ints(*heads), op.constant(1))] if len(heads) else []
+        return [op.gather(weights, ints(*heads), op.constant(1))] if len(heads) else []
 
-    def memory(self, features: ov.Node, layer: int) -> tuple[ov.Node, ov.Node]:
+    def cross_kv(self, features: ov.Node, layer: int) -> tuple[ov.Node, ov.Node]:
         key, value = self.split(features, f"decoder/layer_{layer}/attention/linear_1", 2)
-        return self.keep(by_time(key)), self.keep(by_time(value))
+        return self.to_cache(by_time(key)), self.to_cache(by_time(value))
 
     def encoder_block(self, x: ov.Node, name: str) -> ov.Node:
         own = f"{name}/self_attention"
@@ -121,12 +124,12 @@ class Graph:
         return self.linear(op.gelu(hidden, "ERF"), f"{name}/ffn/linear_1", int8=True)
 
     def attend(self, query: ov.Node, key: ov.Node, value: ov.Node, mask: ov.Node) -> tuple[ov.Node, ov.Node]:
-        """What a few queries find, shape (n, q, width), and where they look, (n, heads, q, time)."""
-        scaled = op.multiply(query, op.constant(np.float32(self.depth**-0.5)))
+        """Attention of a few queries, shape (n, q, width), and its weights, (n, heads, q, time)."""
+        scaled = op.multiply(query, op.constant(np.float32(self.head_dim**-0.5)))
         scores = op.transpose(op.matmul(key, scaled, True, True), ints(0, 1, 3, 2))
-        look = op.softmax(op.add(scores, mask), -1)
-        found = op.transpose(op.matmul(value, look, False, True), ints(0, 3, 1, 2))
-        return op.reshape(found, ints(0, 0, self.width), True), look
+        weights = op.softmax(op.add(scores, mask), -1)
+        found = op.transpose(op.matmul(value, weights, False, True), ints(0, 3, 1, 2))
+        return op.reshape(found, ints(0, 0, self.width), True), weights
 
     def first_positions(self, x: ov.Node) -> ov.Node:
         """As many of the position encodings as there are steps."""
@@ -146,25 +149,25 @@ class Graph:
         return op.add(op.multiply(normal, self.constant(f"{name}/gamma")), self.constant(f"{name}/beta"))
 
     def split(self, x: ov.Node, name: str, parts: int, int8: bool = True) -> list[ov.Node]:
-        """A linear layer's output in equal parts, each of shape (n, time, heads, depth)."""
+        """A linear layer's output in equal parts, each of shape (n, time, heads, head_dim)."""
         outputs = op.split(self.linear(x, name, int8), op.constant(-1), parts).outputs()
-        return [op.reshape(part, ints(0, 0, self.heads, self.depth), True) for part in outputs]
+        return [op.reshape(part, ints(0, 0, self.heads, self.head_dim), True) for part in outputs]
 
     def linear(self, x: ov.Node, name: str, int8: bool = False) -> ov.Node:
         weight = self.int8(f"{name}/weight") if int8 else self.constant(f"{name}/weight")
         return op.add(op.matmul(x, weight, False, True), self.constant(f"{name}/bias"))
 
     def embedded(self, tokens: ov.Node) -> ov.Node:
-        return dequantized(*(op.gather(each, tokens, op.constant(0)) for each in self.words))
+        return dequantized(*(op.gather(each, tokens, op.constant(0)) for each in self.token_embedding))
 
     def int8(self, name: str) -> ov.Node:
         """A matrix in int8: OpenVINO then quantizes what it is multiplied with as it runs."""
         return dequantized(*quantized(self.tensors[name]))
 
-    def keep(self, x: ov.Node) -> ov.Node:
-        return op.convert(x, self.kept)
+    def to_cache(self, x: ov.Node) -> ov.Node:
+        return op.convert(x, self.kv_type)
 
-    def read(self, x: ov.Node) -> ov.Node:
+    def from_cache(self, x: ov.Node) -> ov.Node:
         return op.convert(x, ov.Type.f32)
 
     def constant(self, name: str) -> ov.Node:
@@ -183,12 +186,12 @@ def dequantized(rounded: ov.Node, scales: ov.Node) -> ov.Node:
 
 
 def by_head(x: ov.Node) -> ov.Node:
-    """(n, time, heads, depth) to (n, heads, time, depth)."""
+    """(n, time, heads, head_dim) to (n, heads, time, head_dim)."""
     return op.transpose(x, ints(0, 2, 1, 3))
 
 
 def by_time(x: ov.Node) -> ov.Node:
-    """(n, time, heads, depth) to (n, heads, depth, time)."""
+    """(n, time, heads, head_dim) to (n, heads, head_dim, time)."""
     return op.transpose(x, ints(0, 2, 3, 1))
 
 

@@ -1,4 +1,4 @@
-"""What a caller asks for in, Whisper's token ids out.
+"""The tokens that ask a Whisper model: its languages, the text before the transcript, and what it may not say.
 
 The tables are openai-whisper's, so every engine asks the model the same
 question. To ask it something new (another kind of prompt, say), add the
@@ -14,15 +14,16 @@ from whisper_serve.text.languages import LANGUAGES, language_code
 from whisper_serve.types import Options, Task
 
 CONTEXT_TOKENS = 448  # what every Whisper's decoder holds
-LONGEST_ANSWER = CONTEXT_TOKENS // 2  # tokens of one pass; the prompt has the other half
+MAX_PREVIOUS_TOKENS = CONTEXT_TOKENS // 2  # of the text before the transcript, its start token included
+MAX_NEW_TOKENS = CONTEXT_TOKENS // 2  # generated for one request
 TIMESTAMP_S = 0.02  # one step of the timestamp tokens
-LATEST_FIRST_TIMESTAMP_S = 1.0  # speech must begin by then, or the pass invents a beginning
+LATEST_FIRST_TIMESTAMP_S = 1.0  # speech must begin by then, or the model invents a beginning
 LATEST_FIRST_TIMESTAMP = round(LATEST_FIRST_TIMESTAMP_S / TIMESTAMP_S)  # the same, in timestamp tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """The tokens of one model."""
+class PromptTokens:
+    """How one model is asked: by its vocabulary and the languages it knows."""
 
     multilingual: bool
     languages: int  # how many of LANGUAGES the model knows, from the first
@@ -31,7 +32,7 @@ class Vocabulary:
         """openai-whisper's tokenizer, whose `sot_sequence` names the language and the task."""
         return get_tokenizer(self.multilingual, num_languages=self.languages, language=language, task=task)
 
-    def code(self, language: str | None) -> str | None:
+    def language_code(self, language: str | None) -> str | None:
         """ISO 639-1 code of `language`, itself a code or an English name; None where it must be detected.
 
         Raises BadRequest for a language the model does not know.
@@ -44,17 +45,22 @@ class Vocabulary:
                 f"unknown language {language!r}: give a code ('en') or an English name ('english')"
             )
         if not self.multilingual and code != "en":
-            raise BadRequest(f"this model hears English only; {language!r} needs a multilingual one")
+            raise BadRequest(f"this model knows English only; {language!r} needs a multilingual one")
         if code not in list(LANGUAGES)[: self.languages]:
             raise BadRequest(f"this model does not know {language!r}; a newer one does")
         return code
 
+    def start(self, options: Options) -> tuple[int, ...]:
+        """Start-of-transcript, language and task. The language is a code the model knows."""
+        start: tuple[int, ...] = self.tokenizer(options.language, options.task).sot_sequence
+        return start
+
     def previous(self, options: Options) -> tuple[int, ...]:
-        """The tokens before the transcript: hotwords, then the prompt's last words; empty without either.
+        """The tokens before the start: hotwords, then the prompt's last words; empty without either.
 
         Together they fill at most half of the decoder's context.
         """
-        room = CONTEXT_TOKENS // 2 - 1
+        room = MAX_PREVIOUS_TOKENS - 1
         hotwords = self.encode(options.hotwords)[:room]
         prompt = self.encode(options.prompt)
         prompt = prompt[max(0, len(prompt) - (room - len(hotwords))) :]

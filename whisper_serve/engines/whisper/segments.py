@@ -1,7 +1,6 @@
-"""One model pass in, the segments it heard out.
+"""Splits what a Whisper model decoded into segments, at the timestamps it writes between sentences.
 
-Whisper writes timestamps between its sentences; they are cut there. Times
-count from the start of the stretch the pass heard.
+Times are in seconds from the start of the request's audio.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,38 +10,14 @@ from itertools import pairwise
 from whisper.tokenizer import Tokenizer
 from whisper.utils import compression_ratio
 
+from whisper_serve.engines.whisper.model import Decoded
 from whisper_serve.engines.whisper.prompt import TIMESTAMP_S
-from whisper_serve.engines.whisper.word_timestamps import Timing, fit
+from whisper_serve.engines.whisper.word_timestamps import Timing, clamp
 from whisper_serve.types import Segment, TokenLogprob, Word
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the decoder said to one prompt."""
-
-    tokens: tuple[int, ...]  # text and timestamps, without the end-of-text
-    sum_logprob: float  # natural logs of all tokens and the end-of-text
-    no_speech_prob: float
-    logprobs: tuple[float, ...] = ()  # natural log of each of `tokens`, where asked for
-
-    @property
-    def avg_logprob(self) -> float:
-        """As openai-whisper reckons it."""
-        return self.sum_logprob / (len(self.tokens) + 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """What a model pass gave for one stretch."""
-
-    language: str  # ISO 639-1
-    language_probability: float
-    answer: Answer
-    words: tuple[Timing, ...] = ()  # of all text tokens, in order, where asked for
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
+class Sentence:
     """A run of tokens and the timestamps around it."""
 
     first: int  # index of its first token
@@ -51,60 +26,59 @@ class Cut:
     end: float
 
 
-def cut(tokens: Sequence[int], seconds: float, zero: int) -> tuple[list[Cut], float]:
-    """Cut between timestamps that stand in pairs; `zero` is the token of 0.00 s.
+def split(tokens: Sequence[int], seconds: float, timestamp_begin: int) -> tuple[list[Sentence], float]:
+    """Split between timestamps that stand in pairs; `timestamp_begin` is the token of 0.00 s.
 
-    Answers the cuts that hold text, and from where the model has yet to hear:
-    `seconds` or later where it heard everything. Text after the last pair lasts
-    to the end of the stretch.
+    Gives the sentences that hold text, and up to where the audio is decoded:
+    `seconds` or later where it all is. Text after the last pair lasts to the
+    end of the audio.
     """
-    timed = [token >= zero for token in tokens]
-    times = [(token - zero) * TIMESTAMP_S for token in tokens]
+    timed = [token >= timestamp_begin for token in tokens]
+    times = [(token - timestamp_begin) * TIMESTAMP_S for token in tokens]
     edges = [0, *(i for i in range(1, len(tokens)) if timed[i - 1] and timed[i]), len(tokens)]
-    cuts = []
+    sentences = []
     for first, last in pairwise(edges):
         if not all(timed[first:last]):
             start = times[first] if timed[first] else 0.0
             end = times[last - 1] if timed[last - 1] else max(seconds, start)
-            cuts.append(Cut(first, last, start, end))
-    heard = times[-1] if tokens and timed[-1] else seconds
-    return cuts, heard
+            sentences.append(Sentence(first, last, start, end))
+    upto = times[-1] if tokens and timed[-1] else seconds
+    return sentences, upto
 
 
 def as_segments(
     decoded: Decoded, seconds: float, temperature: float, tokenizer: Tokenizer, ran_out: bool
 ) -> tuple[list[Segment], float]:
-    """The segments of a stretch of `seconds`, in order, inside it; and from where it has yet to be heard.
+    """The segments of `seconds` of audio, in order, inside it; and up to where it is decoded.
 
-    `ran_out`: the pass was stopped in mid-sentence, and that one is to be heard again.
-    What begins beyond the stretch is made up: there the model hears our padding.
+    `ran_out`: generation was stopped in mid-sentence, and that one is to be decoded again.
+    What begins beyond the audio is invented: there the model is shown our padding.
     """
-    answer = decoded.answer
-    cuts, heard = cut(answer.tokens, seconds, tokenizer.timestamp_begin)
-    if ran_out and len(cuts) > 1:
-        heard = cuts.pop().start
-    repeats = compression_ratio(text_of(answer.tokens, tokenizer).strip())
+    sentences, upto = split(decoded.tokens, seconds, tokenizer.timestamp_begin)
+    if ran_out and len(sentences) > 1:
+        upto = sentences.pop().start
+    repeats = compression_ratio(text_of(decoded.tokens, tokenizer).strip())
     words = iter(decoded.words)
     segments: list[Segment] = []
     floor = 0.0
-    for c in (c for c in cuts if c.start < seconds):
-        tokens = answer.tokens[c.first : c.last]
+    for s in (s for s in sentences if s.start < seconds):
+        tokens = decoded.tokens[s.first : s.last]
         own = take(words, sum(t < tokenizer.eot for t in tokens))
-        start = min(max(c.start, floor), seconds)
+        start = min(max(s.start, floor), seconds)
         segment = Segment(
             start=start,
-            end=min(max(c.end, start), seconds),
+            end=min(max(s.end, start), seconds),
             text=text_of(tokens, tokenizer),
             tokens=tokens,
             temperature=temperature,
-            avg_logprob=answer.avg_logprob,
+            avg_logprob=decoded.avg_logprob,
             compression_ratio=repeats,
-            no_speech_prob=answer.no_speech_prob,
-            logprobs=as_logprobs(tokens, answer.logprobs[c.first : c.last], tokenizer),
+            no_speech_prob=decoded.no_speech_prob,
+            logprobs=as_logprobs(tokens, decoded.logprobs[s.first : s.last], tokenizer),
         )
-        segments.append(with_words(segment, fit(own, c.start, c.end, floor, seconds)))
+        segments.append(with_words(segment, clamp(own, s.start, s.end, floor, seconds)))
         floor = segments[-1].end
-    return segments, heard
+    return segments, upto
 
 
 def text_of(tokens: Sequence[int], tokenizer: Tokenizer) -> str:

@@ -1,7 +1,7 @@
-"""Where the model's words fall in time, made fit for captions.
+"""Word timestamps from an alignment of tokens with encoder steps, corrected as openai-whisper does.
 
 Alignment by attention draws words out over the pauses around them and gives
-punctuation a time of its own; both are mended here, as openai-whisper does.
+punctuation a time of its own; both are mended here.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class Timing:
 
     word: str
     tokens: list[int]
-    start: float  # seconds from the start of the stretch
+    start: float  # seconds from the start of the audio
     end: float
     probability: float
 
@@ -67,12 +67,14 @@ def settle(timings: Sequence[Timing]) -> tuple[Timing, ...]:
 
 
 def typical(words: Sequence[Timing]) -> float:
-    """Median length in seconds of the words that have one."""
+    """Median length in seconds of the words that have one, at most LONGEST_TYPICAL_S."""
     lengths = [w.end - w.start for w in words if w.end > w.start]
     return min(LONGEST_TYPICAL_S, float(np.median(lengths))) if lengths else 0.0
 
 
-def fit(words: Sequence[Timing], start: float, end: float, floor: float, ceiling: float) -> tuple[Word, ...]:
+def clamp(
+    words: Sequence[Timing], start: float, end: float, floor: float, ceiling: float
+) -> tuple[Word, ...]:
     """The words of the segment from `start` to `end`, in order, between `floor` and `ceiling`.
 
     A first or last word that reaches far out of its segment is drawn out over
@@ -87,9 +89,9 @@ def fit(words: Sequence[Timing], start: float, end: float, floor: float, ceiling
         first.start = max(0.0, min(first.end - usual, start))
     if last.end > end + SLACK_S and last.start < end:
         last.end = max(last.start + usual, end)
-    resolved = []
+    clamped = []
     for word in spoken:
         began = min(max(word.start, floor), ceiling)
         floor = min(max(word.end, began), ceiling)
-        resolved.append(Word(began, floor, word.word, word.probability))
-    return tuple(resolved)
+        clamped.append(Word(began, floor, word.word, word.probability))
+    return tuple(clamped)

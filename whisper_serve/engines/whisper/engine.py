@@ -1,0 +1,46 @@
+"""Any Whisper model as an engine: windows are checked, prepared one by one, and decoded in batches."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from typing import Generic
+
+import numpy as np
+
+from whisper_serve.engines import Outcome
+from whisper_serve.engines.whisper.batch_decoder import decode_batch
+from whisper_serve.engines.whisper.model import Features, WhisperModel
+from whisper_serve.engines.whisper.prompt import PromptTokens
+from whisper_serve.engines.whisper.request import DecodeRequest, in_context
+from whisper_serve.errors import BadAudio, BadRequest
+from whisper_serve.types import WINDOW_S, Options, Window
+
+
+class WhisperEngine(Generic[Features]):
+    def __init__(self, model: WhisperModel[Features]) -> None:
+        self.model = model
+        self.name, self.workers, self.largest_batch = model.name, model.workers, model.largest_batch
+
+    def batch_key(self, window: Window) -> Hashable:
+        return self.model.batch_key(window.options)
+
+    def prepare(self, window: Window) -> DecodeRequest:
+        """Raises BadRequest, BadAudio."""
+        options = check(window, self.model.prompt)
+        request = DecodeRequest(window.samples, 0.0, options, self.model.prompt.previous(options))
+        request = in_context(request, self.model.adaptive)
+        return replace(request, encoded=self.model.encode(request))
+
+    def transcribe(self, batch: Sequence[DecodeRequest]) -> list[Outcome]:
+        return [*decode_batch(self.model, batch)]
+
+    def gpu_memory_gb(self) -> float:
+        return self.model.gpu_memory_gb()
+
+
+def check(window: Window, prompt: PromptTokens) -> Options:
+    """The window's options with its language as a code. Raises BadRequest, BadAudio."""
+    if window.seconds > WINDOW_S:
+        raise BadRequest(f"a window of {window.seconds:.1f} s; the model takes {WINDOW_S:.0f} s at a time")
+    if not np.isfinite(window.samples).all():
+        raise BadAudio("the recording holds samples that are not finite numbers")
+    return replace(window.options, language=prompt.language_code(window.options.language))
