@@ -1,4 +1,4 @@
-"""The nouns every floor shares. Nothing in this module does any work.
+"""The data types that all packages share. Nothing in this module does any work.
 
 Times are seconds from the start of the recording unless a comment says otherwise.
 """
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SAMPLE_RATE = 16_000  # Hz: every Audio is mono at this rate
-WINDOW_S = 30.0  # the longest stretch one model pass can hear
+WINDOW_S = 30.0  # the most audio the model takes at a time
 
 Samples = NDArray[np.float32]
 Task = Literal["transcribe", "translate"]
@@ -18,7 +18,7 @@ Task = Literal["transcribe", "translate"]
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """A recording, or a stretch of one."""
+    """A recording, or a part of one."""
 
     samples: Samples  # shape (n,), in [-1, 1], SAMPLE_RATE
 
@@ -61,18 +61,18 @@ class Options:
     task: Task = "transcribe"
     prompt: str = ""  # words the recording is likely to hold, or the text before it
     hotwords: str = ""  # names to favour
-    temperature: float = 0.0  # 0: the likeliest words, and warmer tries where they look wrong
+    temperature: float = 0.0  # 0: the likeliest words, and tries at higher temperatures where they look wrong
     word_timestamps: bool = False
     logprobs: bool = False  # log-probability of every token
     vad: VadOptions | None = None  # None: as configured
     use_parallel: bool = True  # False: one window at a time
-    allow_partial: bool = False  # True: answer what could be heard, and name the gaps
+    allow_partial: bool = False  # True: answer what could be transcribed, and name the gaps
     headerless: bool = False  # the recording is bare samples: 16-bit little-endian, mono, SAMPLE_RATE
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A stretch of a recording short enough for one model pass."""
+    """A part of a recording short enough for the model."""
 
     samples: Samples  # shape (n,), n <= WINDOW_S * SAMPLE_RATE
     start: float
@@ -100,7 +100,7 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A sentence or so. The figures are those of the model pass that heard it."""
+    """A sentence or so. The figures are those of the tokens it was decoded with."""
 
     start: float
     end: float
@@ -116,14 +116,15 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class WindowResult:
-    """One window's outcome. Times in its segments count from the window's start."""
+    """The transcript of one window. Times in its segments count from the window's start."""
 
     segments: tuple[Segment, ...]
     language: str  # ISO 639-1, as given or detected
     language_probability: float = 1.0
-    inference_s: float = 0.0  # this window's share of its pass through the engine
-    batch_inference_s: float = 0.0  # the whole pass, in which other windows may have been heard too
-    batch_windows: int = 0  # windows in that pass, this one included
+    engine: str = ""  # the name of the engine that ran
+    inference_s: float = 0.0  # this window's share of its inference batch
+    batch_inference_s: float = 0.0  # the whole batch, in which there may have been other windows
+    batch_windows: int = 0  # windows in that batch, this one included
     batch_audio_s: float = 0.0  # seconds of audio in them
     gpu_memory_gb: float = 0.0  # in use on the replica's GPU
 
@@ -138,7 +139,7 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A stretch that could not be heard."""
+    """A part of a recording that could not be transcribed."""
 
     start: float
     end: float
@@ -152,20 +153,21 @@ class Timings:
     decode_s: float = 0.0  # bytes to samples, samples to windows
     queue_s: float = 0.0  # the longest any window waited for a replica
     inference_s: float = 0.0  # in engines, summed over windows
-    batch_windows: float = 0.0  # in the pass that heard a window, mean over the recording's windows
-    batch_audio_s: float = 0.0  # of audio in that pass, mean likewise
+    batch_windows: float = 0.0  # in a window's inference batch, mean over the recording's windows
+    batch_audio_s: float = 0.0  # of audio in that batch, mean likewise
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
     segments: tuple[Segment, ...]
     duration: float
-    language: str | None = None  # ISO 639-1; None where nothing was said to tell it by
+    language: str | None = None  # ISO 639-1; None where there was no speech to detect it from
     language_probability: float = 0.0
     task: Task = "transcribe"
     dropped: tuple[Dropped, ...] = ()
     gaps: tuple[Gap, ...] = ()
     windows: int = 0  # sent to the model
+    engine: str = ""  # the name of the engine that ran; empty where there was no speech
     timings: Timings = Timings()
     gpu_memory_gb: float = 0.0
 
@@ -175,5 +177,5 @@ class Transcript:
 
     @property
     def success_rate(self) -> float:
-        """Share of the windows that were heard."""
+        """Share of the windows that were transcribed."""
         return 1 - len(self.gaps) / self.windows if self.windows else 1.0

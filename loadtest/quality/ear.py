@@ -41,7 +41,7 @@ def over(engine: Engine, batch_s: float) -> Infer:
     )
 
     async def infer(window: Window) -> WindowResult:
-        outcome = await batcher(window, window.seconds)
+        outcome = await batcher(window, window.seconds, engine.batch_key(window))
         if isinstance(outcome, TranscriptionError):
             raise outcome
         return outcome

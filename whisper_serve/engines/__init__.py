@@ -1,4 +1,4 @@
-"""Ways to run Whisper: windows in, what was heard out.
+"""The seam to speech models: what an engine must do, which ones there are, and how one is loaded.
 
 To add one: write engines/<name>.py with a class that satisfies Engine, and
 list it here. The table holds import paths, not classes: naming an engine must
@@ -6,25 +6,32 @@ not load torch.
 """
 
 import logging
-from collections.abc import Sequence
+import os
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from whisper_serve.engines.batches import by_length
 from whisper_serve.errors import ConfigError, TranscriptionError, WeightsError
 from whisper_serve.types import Window, WindowResult
 
 log = logging.getLogger(__name__)
 
 Outcome = WindowResult | TranscriptionError  # of one window
+Prepared = Any  # an engine's own form of a window, which only that engine looks into
 
+# What makes an Engine of EngineSettings: a class, or a function.
 ENGINES = {
-    "openvino": "whisper_serve.engines.openvino.engine:OpenVINOEngine",
-    "ctranslate2": "whisper_serve.engines.ctranslate2:CTranslate2Engine",
-    "openai_whisper": "whisper_serve.engines.openai_whisper:OpenAIWhisperEngine",
+    "openvino": "whisper_serve.engines.openvino.engine:load",
+    "ctranslate2": "whisper_serve.engines.ctranslate2:load",
+    "openai_whisper": "whisper_serve.engines.openai_whisper:load",
     "fake": "whisper_serve.engines.fake:FakeEngine",
 }
+FAKE_VARIABLE = (
+    "WHISPER_SERVE_FAKE_ENGINE"  # for the service's own tests: an import path in place of the fake's
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,31 +42,31 @@ class EngineSettings:
     device: Literal["cpu", "cuda"] = "cpu"
     cpus: int = 1  # CPU threads in all, over its workers
     compute_type: str = "auto"  # the engine's own name of a number type; auto: its best on the device
-    context: Literal["adaptive", "full"] = (
-        "adaptive"  # what the model is shown: speech and a margin, or always 30 s
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A window, and what can be done for it before its neighbours in a batch are known."""
-
-    window: Window
-    state: Any = None  # the engine's own
+    context: Literal["adaptive", "full"] = "adaptive"  # encode the speech and a margin, or always 30 s
 
 
 class Engine(Protocol):
-    workers: int  # passes that run at once, on one copy of the weights; further calls wait
-    largest_batch: int  # windows beyond which a pass gains nothing
+    name: str  # its key in ENGINES
+    workers: int  # inference batches that run at once, on one copy of the weights; further calls wait
+    largest_batch: int  # windows beyond which a batch gains nothing
+
+    def batch_key(self, window: Window) -> Hashable:
+        """What windows must have in common to share an inference batch, apart from like lengths.
+
+        Only what this engine cannot mix. Raises nothing: `prepare` judges the window.
+        """
 
     def prepare(self, window: Window) -> Prepared:
-        """Do what gains nothing from a batch. Blocking; called from several threads at once."""
+        """Check the window, and do what gains nothing from a batch. Raises BadRequest.
+
+        Blocking; called from several threads at once.
+        """
 
     def transcribe(self, batch: Sequence[Prepared]) -> list[Outcome]:
-        """Hear every window; answer in order, with times from each window's start.
+        """Transcribe windows of one key as one inference batch, of `largest_batch` at most.
 
-        A window that fails is answered with its error, not raised: raising
-        would fail its neighbours in the batch, who asked for something else.
+        Results are in order, their times in seconds from each window's start. What breaks the batch is
+        raised as it is: the caller runs its windows one by one then, to learn which of them it was.
         Blocking; called from several threads at once.
         """
 
@@ -68,8 +75,21 @@ class Engine(Protocol):
 
 
 def transcribe(engine: Engine, windows: Sequence[Window]) -> list[Outcome]:
-    """Prepare and hear a batch that is known from the beginning."""
-    return engine.transcribe([engine.prepare(window) for window in windows])
+    """Transcribe windows that are all known, in as few batches as their keys and lengths allow."""
+    outcomes: dict[int, Outcome] = {}
+    prepared: dict[int, Prepared] = {}
+    keys: dict[Hashable, list[int]] = {}
+    for i, window in enumerate(windows):
+        try:
+            prepared[i] = engine.prepare(window)
+        except TranscriptionError as e:
+            outcomes[i] = e
+        else:
+            keys.setdefault(engine.batch_key(window), []).append(i)
+    for rows in keys.values():
+        for batch in by_length(rows, lambda i: windows[i].seconds, engine.largest_batch):
+            outcomes.update(zip(batch, engine.transcribe([prepared[i] for i in batch]), strict=True))
+    return [outcomes[i] for i in range(len(windows))]
 
 
 def load_engine(name: str, settings: EngineSettings) -> Engine:
@@ -79,19 +99,20 @@ def load_engine(name: str, settings: EngineSettings) -> Engine:
     """
     if name == "auto":
         return _fastest(settings)
-    module, _, cls = ENGINES[name].partition(":")
-    engine: Engine = getattr(import_module(module), cls)(settings)
+    path = os.environ.get(FAKE_VARIABLE, ENGINES[name]) if name == "fake" else ENGINES[name]
+    module, _, factory = path.partition(":")
+    engine: Engine = getattr(import_module(module), factory)(settings)
     return engine
 
 
 def _fastest(settings: EngineSettings) -> Engine:
-    """OpenVINO where this CPU multiplies bfloat16, else CTranslate2, which runs everywhere."""
+    """OpenVINO on a CPU with bfloat16 instructions, else CTranslate2, which runs everywhere."""
     try:
         # It may be missing, or not work here, or not read weights that CTranslate2 does: quantized ones.
         import_module("whisper_serve.engines.openvino.runtime").check_fast(settings.compute_type)
         engine = load_engine("openvino", settings)
     except (ImportError, RuntimeError, ConfigError, WeightsError) as e:
-        log.info("hearing with CTranslate2, not OpenVINO: %s", e)
+        log.info("transcribing with CTranslate2, not OpenVINO: %s", e)
         return load_engine("ctranslate2", settings)
-    log.info("hearing with OpenVINO")
+    log.info("transcribing with OpenVINO")
     return engine

@@ -1,7 +1,9 @@
-"""What callers asked in, outcomes out: one engine's passes, and who must not be in them.
+"""Runs a replica's inference batches: which windows must not be in one, and whose fault it is that one failed.
 
-What came too late is not heard, what ended processes is heard alone or not at
-all, and an engine that breaks on a batch is asked window by window. Knows no Ray.
+What nobody waits for any more is not transcribed; what replicas died of is
+transcribed alone or not at all; a batch that fails is run window by window.
+That is the one place where a batch is split: here every engine's errors come
+together with the windows, their requests and the crash journal. Knows no Ray.
 """
 
 import logging
@@ -11,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from whisper_serve.engines import Engine, Outcome, Prepared
-from whisper_serve.errors import ModelFailed, PoisonWindow, TimedOut
+from whisper_serve.errors import ModelFailed, PoisonWindow, TimedOut, TranscriptionError
 from whisper_serve.serving.crash_journal import CrashJournal, name_of, quarantine
 from whisper_serve.telemetry import metrics
 from whisper_serve.telemetry.logs import request
@@ -22,24 +24,17 @@ DEADLY = 2  # deaths of replicas under a window, before it is refused
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A window that somebody asked a replica to hear."""
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowRequest:
+    """A window that a replica is asked to transcribe; what is known once it is prepared comes last."""
 
     window: Window
     until: float  # moment of time.monotonic() after which nobody waits for it
     request_id: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ready:
-    """It is prepared, and to be heard."""
-
-    asked: Asked
-    name: str  # in the journal
-    prepared: Prepared
-    alone: bool  # processes ended while they heard it
-    seconds: float  # that preparing took
+    deaths: int = 0  # of replicas that were transcribing it
+    name: str = ""  # in the crash journal
+    prepared: Prepared = None  # by the engine
+    prepare_s: float = 0.0
 
 
 class BatchRunner:
@@ -50,10 +45,10 @@ class BatchRunner:
         self._journal = journal
         self._dead_letters = dead_letters
 
-    def prepare(self, asked: Asked) -> Ready | Outcome:
-        """Its outcome, where it has one without being heard."""
+    def prepare(self, asked: WindowRequest) -> WindowRequest | Outcome:
+        """The request, prepared; or its outcome, where it has one without inference."""
         name, began = name_of(asked.window), time.perf_counter()
-        deaths = self._journal.deaths(name)
+        deaths = max(asked.deaths, self._journal.deaths(name))
         if asked.until <= time.monotonic():
             return TimedOut("it waited for longer than it may")
         if deaths >= DEADLY:
@@ -61,46 +56,51 @@ class BatchRunner:
         with request(asked.request_id), self._journal.marked([name]):
             try:
                 prepared = self._engine.prepare(asked.window)
-            except Exception as e:  # an engine answers errors; what it raises is its own failure
+            except TranscriptionError as e:
+                return e
+            except Exception as e:  # whatever an engine raises else is its own failure
                 return failed(e, 1)
-        return Ready(asked, name, prepared, alone=deaths > 0, seconds=time.perf_counter() - began)
+        took = time.perf_counter() - began
+        return replace(asked, deaths=deaths, name=name, prepared=prepared, prepare_s=took)
 
-    def run(self, batch: Sequence[Ready | Outcome]) -> list[Outcome]:
-        """Hear what is prepared: together, or alone what must be."""
-        ready = [one for one in batch if isinstance(one, Ready)]
-        passes = [[one] for one in ready if one.alone] + [[one for one in ready if not one.alone]]
-        heard = {
-            one: outcome for group in passes for one, outcome in zip(group, self._pass(group), strict=True)
-        }
-        return [heard[one] if isinstance(one, Ready) else one for one in batch]
+    def run(self, batch: Sequence[WindowRequest | Outcome]) -> list[Outcome]:
+        """Infer what is prepared: together, but what replicas died of alone."""
+        requests = [one for one in batch if isinstance(one, WindowRequest)]
+        together = [one for one in requests if not one.deaths]
+        outcomes: dict[WindowRequest, Outcome] = {}
+        for group in [*([one] for one in requests if one.deaths), together]:
+            outcomes.update(zip(group, self._infer(group), strict=True))
+        return [outcomes[one] if isinstance(one, WindowRequest) else one for one in batch]
 
-    def _pass(self, batch: Sequence[Ready]) -> list[Outcome]:
+    def _infer(self, batch: Sequence[WindowRequest]) -> list[Outcome]:
+        """One inference batch; where it fails, each of its windows alone, to learn whose fault it is."""
         if not batch:
             return []
-        ids = ",".join(dict.fromkeys(ready.asked.request_id for ready in batch))
-        with request(ids), self._journal.during([ready.name for ready in batch]):
-            return self._hear(batch)
+        ids = ",".join(dict.fromkeys(one.request_id for one in batch))
+        with request(ids), self._journal.during([one.name for one in batch]):
+            began = time.perf_counter()
+            try:
+                outcomes = self._engine.transcribe([one.prepared for one in batch])
+            except Exception as e:  # as above
+                failure = failed(e, len(batch))
+            else:
+                return self._account(batch, outcomes, time.perf_counter() - began)
+        if len(batch) == 1:
+            return [failure]
+        return [outcome for one in batch for outcome in self._infer([one])]
 
-    def _hear(self, batch: Sequence[Ready]) -> list[Outcome]:
-        began = time.perf_counter()
-        try:
-            outcomes = self._engine.transcribe([ready.prepared for ready in batch])
-        except Exception as e:  # as above
-            outcome = failed(e, len(batch))
-            if len(batch) == 1:
-                return [outcome]
-            return [outcome for ready in batch for outcome in self._hear([ready])]  # who is it?
-        return self._account(batch, outcomes, time.perf_counter() - began)
-
-    def _account(self, batch: Sequence[Ready], outcomes: list[Outcome], seconds: float) -> list[Outcome]:
-        """Give each window its share of the pass, by its length."""
-        lengths = [ready.asked.window.seconds for ready in batch]
-        total, seconds = sum(lengths) or 1.0, seconds + sum(ready.seconds for ready in batch)
+    def _account(
+        self, batch: Sequence[WindowRequest], outcomes: Sequence[Outcome], seconds: float
+    ) -> list[Outcome]:
+        """Give each window its share of the batch, by its length."""
+        lengths = [one.window.seconds for one in batch]
+        total, seconds = sum(lengths) or 1.0, seconds + sum(one.prepare_s for one in batch)
         gpu_memory = self._engine.gpu_memory_gb()
         count(len(batch), total, seconds)
         return [
             replace(
                 o,
+                engine=self._engine.name,
                 inference_s=seconds * length / total,
                 batch_inference_s=seconds,
                 batch_windows=len(batch),
@@ -112,12 +112,12 @@ class BatchRunner:
             for length, o in zip(lengths, outcomes, strict=True)
         ]
 
-    def _refuse(self, asked: Asked, name: str) -> PoisonWindow:
+    def _refuse(self, asked: WindowRequest, name: str) -> PoisonWindow:
         fields: dict[str, object] = {"request_id": asked.request_id, "hash": name}
         if self._dead_letters:
             fields["path"] = str(quarantine(asked.window, name, asked.request_id, self._dead_letters))
         log.error("a window that ended %d replicas is refused", DEADLY, extra=fields)
-        return PoisonWindow(f"{DEADLY} model replicas died while hearing it, and it is not tried again")
+        return PoisonWindow(f"{DEADLY} model replicas died while transcribing it, and it is not tried again")
 
 
 def failed(error: Exception, windows: int) -> ModelFailed:
@@ -128,7 +128,7 @@ def failed(error: Exception, windows: int) -> ModelFailed:
 
 
 def count(windows: int, audio_s: float, seconds: float) -> None:
-    """A batch that was heard."""
+    """An inference batch that succeeded."""
     record(metrics.BATCH_WINDOWS, windows)
     record(metrics.BATCH_AUDIO, audio_s)
     record(metrics.BUSY, seconds)

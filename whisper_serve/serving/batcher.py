@@ -1,33 +1,34 @@
-"""Items of many callers in, batches of like lengths out to the workers of one replica, in order of need.
+"""Dynamic batching for the workers of one replica: a queue of many callers' items, from which batches are chosen.
 
-Ray's `serve.batch` closes a batch before it knows that anybody is free to hear
-it: without a wait every batch holds one item, however many wait behind it. Here
-a batch is chosen when a worker comes free, from all that waits then, and what
-comes while its items are prepared one by one still joins it.
+A batch holds items of one key and of like lengths. Ray's `serve.batch` closes a
+batch before it knows that a worker is free to run it: without a wait every
+batch holds one item, however many wait behind it. Here a batch is chosen when
+a worker comes free, from all that waits then, and what comes while its items
+are prepared one by one still joins it.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+from whisper_serve.engines.batches import alike
 
 Item = TypeVar("Item")
 Prepared = TypeVar("Prepared")
 Result = TypeVar("Result")
 
-LIKE = 2.0  # lengths share a batch up to this ratio: a shorter item waits, and pays a little, for the longest
-SHORT_S = 5.0  # what is shorter counts as this long
-
 
 @dataclass(eq=False, slots=True)
 class Waiting(Generic[Item, Result]):
-    """An item in the queue, until its `answer` is known or nobody waits for it."""
+    """An item in the queue, until its `result` is known or nobody waits for it."""
 
     item: Item
     seconds: float
-    answer: "asyncio.Future[Result]"
+    key: Hashable
+    result: "asyncio.Future[Result]"
     since: float = field(default_factory=time.monotonic)
 
 
@@ -35,7 +36,7 @@ class Batcher(Generic[Item, Prepared, Result]):
     """A queue and `workers` threads. To be used from one event loop.
 
     prepare: does for an item what needs no others, in a worker's thread. If it raises, its batch does.
-    run: hears a batch, in the same thread; one result an item, in order. If it raises, the whole batch does.
+    run: processes a batch, in the same thread; one result an item, in order. If it raises, the whole batch does.
     batch_audio_s, batch_items: the most a batch holds, in seconds and in items; an item longer than `batch_audio_s` goes alone.
     wait_s: how long a free worker waits for a fuller batch, from the time its first item came.
     """
@@ -56,13 +57,15 @@ class Batcher(Generic[Item, Prepared, Result]):
         self._threads = ThreadPoolExecutor(workers, "batch")
         self._running: set[asyncio.Task[None]] = set()
 
-    async def __call__(self, item: Item, seconds: float) -> Result:
-        """What `run` makes of it. Cancelled while it waits, it is taken out of the queue."""
-        waiting: Waiting[Item, Result] = Waiting(item, seconds, asyncio.get_running_loop().create_future())
+    async def __call__(self, item: Item, seconds: float, key: Hashable) -> Result:
+        """What `run` makes of it, together with items of the same `key`. Cancelled, it leaves the queue."""
+        waiting: Waiting[Item, Result] = Waiting(
+            item, seconds, key, asyncio.get_running_loop().create_future()
+        )
         self._queue.append(waiting)
         self._start()
         try:
-            return await waiting.answer
+            return await waiting.result
         finally:
             if waiting in self._queue:
                 self._queue.remove(waiting)
@@ -77,7 +80,7 @@ class Batcher(Generic[Item, Prepared, Result]):
                 return
             self._take(batch)
             self._idle -= 1
-            task = asyncio.create_task(self._hear(batch))
+            task = asyncio.create_task(self._process(batch))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
@@ -87,21 +90,21 @@ class Batcher(Generic[Item, Prepared, Result]):
     def _full(self, batch: Sequence[Waiting[Item, Result]]) -> bool:
         return len(batch) >= self._batch_items or sum(w.seconds for w in batch) >= self._batch_s
 
-    async def _hear(self, batch: list[Waiting[Item, Result]]) -> None:
-        """Prepare a batch, and what joins it meanwhile; hear it. Who is answered already waits for it no more."""
+    async def _process(self, batch: list[Waiting[Item, Result]]) -> None:
+        """Prepare a batch, and what joins it meanwhile; run it. Who has a result already waits for it no more."""
         loop = asyncio.get_running_loop()
         try:
             prepared = await self._prepare_all(batch)
-            wanted = {waiting: ready for waiting, ready in prepared.items() if not waiting.answer.done()}
+            wanted = {waiting: ready for waiting, ready in prepared.items() if not waiting.result.done()}
             if wanted:
                 results = await loop.run_in_executor(self._threads, self._run, [*wanted.values()])
                 for waiting, result in zip(wanted, results, strict=True):
-                    if not waiting.answer.done():
-                        waiting.answer.set_result(result)
+                    if not waiting.result.done():
+                        waiting.result.set_result(result)
         except Exception as e:
             for waiting in batch:
-                if not waiting.answer.done():
-                    waiting.answer.set_exception(e)
+                if not waiting.result.done():
+                    waiting.result.set_exception(e)
         finally:
             self._idle += 1
             self._start()
@@ -111,7 +114,7 @@ class Batcher(Generic[Item, Prepared, Result]):
         loop = asyncio.get_running_loop()
         prepared: dict[Waiting[Item, Result], Prepared] = {}
         for waiting in batch:
-            if not waiting.answer.done():
+            if not waiting.result.done():
                 prepared[waiting] = await loop.run_in_executor(self._threads, self._prepare, waiting.item)
             if waiting is batch[-1]:
                 joining = choose(self._queue, self._batch_s, self._batch_items, batch)
@@ -126,7 +129,7 @@ def choose(
     batch_items: int,
     begun: Sequence[Waiting[Item, Result]] = (),
 ) -> list[Waiting[Item, Result]]:
-    """The oldest, and of those like it the nearest in length, as far as they fit.
+    """The oldest, and of those of its key the nearest to it in length, as far as they fit.
 
     begun: a batch that these are to join; its first is the oldest.
     """
@@ -134,14 +137,13 @@ def choose(
     if not chosen:
         return []
     oldest, total = chosen[0], sum(w.seconds for w in chosen)
-    alike = [w for w in queue if w not in chosen and like(w.seconds, oldest.seconds)]
-    for waiting in sorted(alike, key=lambda w: abs(w.seconds - oldest.seconds)):
-        if len(chosen) < batch_items and total + waiting.seconds <= batch_audio_s:
+    shortest, longest = (of(w.seconds for w in chosen) for of in (min, max))
+    joining = [w for w in queue if w not in chosen and w.key == oldest.key]
+    for waiting in sorted(joining, key=lambda w: abs(w.seconds - oldest.seconds)):
+        lengths = min(shortest, waiting.seconds), max(longest, waiting.seconds)
+        fits = len(chosen) < batch_items and total + waiting.seconds <= batch_audio_s
+        if fits and alike(*lengths):
             chosen.append(waiting)
             total += waiting.seconds
+            shortest, longest = lengths
     return chosen[len(begun) :]
-
-
-def like(one: float, other: float) -> bool:
-    shorter, longer = sorted((one, other))
-    return longer <= LIKE * max(shorter, SHORT_S)

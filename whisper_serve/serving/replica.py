@@ -14,7 +14,7 @@ from whisper_serve.config.resolve import Resolved, engine_settings
 from whisper_serve.engines import Outcome, load_engine, transcribe
 from whisper_serve.host.hardware import pin_to_cpus
 from whisper_serve.serving.autoscaling import IN_HAND
-from whisper_serve.serving.batch_runner import Asked, BatchRunner
+from whisper_serve.serving.batch_runner import BatchRunner, WindowRequest
 from whisper_serve.serving.batcher import Batcher
 from whisper_serve.serving.crash_journal import CrashJournal
 from whisper_serve.serving.ray_metrics import start_meters
@@ -76,10 +76,10 @@ class Replica:
     ) -> Answer:
         """left_s: seconds in which its caller still wants it. trace: what its span is part of. avoid: see router.py."""
         with tracing.span("infer", SpanKind.SERVER, trace):
-            asked = Asked(window, time.monotonic() + left_s, request_id)
+            asked = WindowRequest(window, time.monotonic() + left_s, request_id)
             self.in_hand_s += window.seconds
             try:
-                outcome = await self.batched(asked, window.seconds)
+                outcome = await self.batched(asked, window.seconds, self.engine.batch_key(window))
             finally:
                 self.in_hand_s -= window.seconds
             if isinstance(outcome, WindowResult):

@@ -214,6 +214,7 @@ def collect(recording: Recording, steps: Sequence[Step]) -> Transcript:
         dropped=tuple(dropped for step in steps for dropped in step.dropped),
         gaps=tuple(step.gap for step in steps if step.gap),
         windows=len(recording.windows),
+        engine=next((r.engine for r in results if r.engine), ""),
         timings=Timings(
             decode_s=recording.decode_s,
             queue_s=max((step.queue_s for step in steps), default=0.0),
