@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.support.misbehaving_engine import MisbehavingEngine
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
 from whisper_serve.config.load import Config
 from whisper_serve.config.resolve import Resolved, resolve
 from whisper_serve.engines import EngineSettings, transcribe
-from whisper_serve.engines.fake import FakeEngine
 from whisper_serve.errors import TranscriptionError
 from whisper_serve.host.hardware import Machine
 from whisper_serve.transcription.temperature_fallback import Infer
@@ -40,7 +40,7 @@ def fake_config(**sections: Any) -> Resolved:
 
 
 async def fake_infer(window: Window) -> WindowResult:
-    outcome = transcribe(FakeEngine(EngineSettings(None)), [window])[0]
+    outcome = transcribe(MisbehavingEngine(EngineSettings(None)), [window])[0]
     if isinstance(outcome, TranscriptionError):
         raise outcome
     return outcome

@@ -77,7 +77,7 @@ def service() -> Iterator[Running]:
 def traffic(service: Running) -> None:
     """Something of everything that is counted."""
     with service.client() as client:
-        for prompt in ("", "misled", "crash", "say Subtitles by the Amara.org community"):
+        for prompt in ("", "full context", "crash", "say Subtitles by the Amara.org community"):
             for seconds in (2, 40):
                 file = ("a.wav", wav(seconds))
                 client.post(

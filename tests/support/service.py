@@ -15,9 +15,12 @@ from pathlib import Path
 import httpx
 import psutil
 
+from whisper_serve.engines import FAKE_VARIABLE
+
 ROOT = Path(__file__).resolve().parents[2]
 MARK = "WHISPER_SERVE_TEST_RUN"  # in the environment of every process that a test's service starts
 START_S, STOP_S = 180, 60
+FAKE_ENGINE = "tests.support.misbehaving_engine:MisbehavingEngine"
 FAKE = {"MODEL__ENGINE": "fake", "VAD__METHOD": "off", "QUALITY__FILTERS": "[]"}  # settings
 
 
@@ -124,7 +127,7 @@ def started(settings: Mapping[str, str], *command: str) -> Iterator[Running]:
         "SERVER__DASHBOARD": "false",
         "LOGGING__FILE": "null",
     }
-    env = os.environ | {MARK: uuid.uuid4().hex}
+    env = os.environ | {MARK: uuid.uuid4().hex, FAKE_VARIABLE: FAKE_ENGINE}
     env |= {f"WHISPER_SERVE__{name}": value for name, value in {**defaults, **settings}.items()}
     running = Running([*command] or [sys.executable, "main.py"], env, port)
     try:

@@ -15,8 +15,8 @@ from loadtest.quality.ear import over
 from loadtest.quality.rates import Rate, rate, unit
 from loadtest.quality.replicas import Round, compared
 from loadtest.quality.report import Report, Row, as_json, as_markdown, as_text
+from tests.support.misbehaving_engine import MisbehavingEngine
 from whisper_serve.engines import EngineSettings
-from whisper_serve.engines.fake import FakeEngine
 from whisper_serve.errors import ModelFailed
 from whisper_serve.types import Dropped, Options, Segment, Transcript, Window, Word
 
@@ -168,7 +168,7 @@ def test_a_report_names_what_it_missed_in_every_form() -> None:
 
 @pytest.mark.anyio
 async def test_windows_that_wait_share_a_pass_and_a_failure_is_its_own(anyio_backend: str) -> None:
-    infer = over(FakeEngine(EngineSettings(None)), batch_s=3.0)
+    infer = over(MisbehavingEngine(EngineSettings(None)), batch_s=3.0)
     samples = np.zeros(16_000, np.float32)
     windows = [Window(samples, float(i), Options(prompt="explode" if i == 1 else "")) for i in range(5)]
     outcomes = await asyncio.gather(*map(infer, windows), return_exceptions=True)
