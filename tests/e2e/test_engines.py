@@ -174,6 +174,27 @@ def test_windows_of_one_batch_may_ask_for_different_things(
     assert german.language == "de"
 
 
+MIXED = (Options("en"), Options(), Options("de"), Options("en", word_timestamps=True))
+MORE = {"openvino": (Options("en", prompt="JFK."), Options("en", logprobs=True))}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_windows_of_one_key_run_as_one_batch_whatever_else_they_ask_for(
+    engines: dict[str, Engine], clips: list[Window], name: str
+) -> None:
+    engine = engines[name]
+    windows = [replace(clips[0], options=options) for options in MIXED + MORE.get(name, ())]
+    assert len({engine.batch_key(window) for window in windows}) == 1
+    together = engine.transcribe([engine.prepare(window) for window in windows])
+    for window, result in zip(windows, together, strict=True):
+        (alone,) = run(engine, window)
+        assert isinstance(result, WindowResult)
+        assert text(result) == text(alone)
+        assert result.language == alone.language == (window.options.language or "en")
+        assert bool(words(result)) == window.options.word_timestamps
+        assert bool(result.segments[0].logprobs) == window.options.logprobs
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_words_that_the_end_of_a_window_cuts_off_are_transcribed(
     engines: dict[str, Engine], clips: list[Window], name: str
