@@ -44,7 +44,7 @@ def clips() -> list[Window]:
 
 @pytest.fixture(scope="module")
 def outcomes(engines: dict[str, Engine], clips: list[Window]) -> dict[str, list[WindowResult]]:
-    """What each engine makes of the clips, told no language."""
+    """What each engine makes of the clips, given no language."""
     return {name: run(engine, *clips) for name, engine in engines.items()}
 
 
@@ -150,7 +150,7 @@ def test_windows_of_one_batch_may_ask_for_different_things(
     engines: dict[str, Engine], clips: list[Window], name: str
 ) -> None:
     jfk = clips[0]
-    plain, prompted, warm, foreign, noise, german = transcribe(
+    plain, prompted, drawn, foreign, noise, german = transcribe(
         engines[name],
         [
             replace(jfk, options=Options(language="english")),
@@ -161,13 +161,13 @@ def test_windows_of_one_batch_may_ask_for_different_things(
             replace(jfk, options=Options(language="de")),
         ],
     )
-    for outcome in (plain, prompted, warm):
+    for outcome in (plain, prompted, drawn):
         assert isinstance(outcome, WindowResult)
         assert wer([speech.clips()[0].text], [text(outcome)]) <= 0.15
         assert outcome.segments[0].words == ()
         assert outcome.segments[0].logprobs == ()
-    assert isinstance(warm, WindowResult)
-    assert warm.segments[0].temperature == 0.2
+    assert isinstance(drawn, WindowResult)
+    assert drawn.segments[0].temperature == 0.2
     assert isinstance(foreign, BadRequest)
     assert isinstance(noise, BadRequest)
     assert isinstance(german, WindowResult)

@@ -60,8 +60,8 @@ class Load:
 
 def summary(counts: dict[str, Any]) -> str:
     """In words, with the lost ones counted."""
-    told = {name: value for name, value in counts.items() if name != "lost"}
-    return f"{told}, lost {len(counts['lost'])}"
+    shown = {name: value for name, value in counts.items() if name != "lost"}
+    return f"{shown}, lost {len(counts['lost'])}"
 
 
 @contextmanager
@@ -194,15 +194,15 @@ def test_what_kills_two_replicas_is_refused_and_kept_aside_and_others_are_answer
     assert counts["lost"] == []
     for answer in (first, second):
         assert answer.status_code == 500
-        assert "2 model replicas died while hearing it" in answer.json()["error"]
+        assert "2 model replicas died while transcribing it" in answer.json()["error"]
         assert answer.headers["x-should-retry"] == "false"
     assert len({*whole} - {*replaced}) == 2
     assert {p.pid for p in named(service, MODEL)} == {*replaced}  # asked again, it kills nobody
     letters = Path(service.env["WHISPER_SERVE__SERVER__DEAD_LETTER_DIR"])
     (letter,) = letters.glob("*.json")
-    told = json.loads(letter.read_text())
-    assert (told["request_id"], told["seconds"]) == ("poison-1", 7.7)
-    assert Path(told["path"]).stat().st_size == 44 + 2 * 123_200
+    kept = json.loads(letter.read_text())
+    assert (kept["request_id"], kept["seconds"]) == ("poison-1", 7.7)
+    assert Path(kept["path"]).stat().st_size == 44 + 2 * 123_200
 
 
 def test_when_main_py_is_killed_nothing_stays_and_the_next_start_serves(tmp_path: Path) -> None:

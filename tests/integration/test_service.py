@@ -65,7 +65,7 @@ def test_a_window_that_breaks_the_engine_fails_alone(service: Running) -> None:
     assert "MemoryError" in answers[1].json()["error"]
 
 
-def test_a_window_that_fails_is_heard_by_another_replica(service: Running, tmp_path: Path) -> None:
+def test_a_window_that_fails_is_transcribed_by_another_replica(service: Running, tmp_path: Path) -> None:
     for number in range(8):
         answer = post(service, prompt=f"spite {tmp_path / str(number)}")
         assert answer.status_code == 200, answer.text

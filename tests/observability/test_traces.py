@@ -42,7 +42,9 @@ def test_a_request_is_one_tree_from_its_caller_to_the_model(
     service: Running, collector: Collector, path: str, trace: str
 ) -> None:
     assert post(service, trace, path).status_code == 200
-    wait_until(lambda: len(collector.of(trace)) == 11)  # the request, decode; window, hear and pass of three
+    wait_until(
+        lambda: len(collector.of(trace)) == 11
+    )  # the request, decode; window, infer and batch of three
     spans = collector.of(trace)
     by_id = {span.span_id: span for _, span in spans}
 
@@ -73,12 +75,12 @@ def test_spans_lie_within_those_they_are_part_of(service: Running, collector: Co
     spans = {span.span_id: span for _, span in collector.of(trace)}
     for span in spans.values():
         around = spans.get(span.parent_span_id)
-        slack = 5_000_000  # ns; a pass is timed by another clock
+        slack = 5_000_000  # ns; a batch is timed by another clock
         if around:
             assert around.start_time_unix_nano - slack <= span.start_time_unix_nano
             assert span.end_time_unix_nano <= around.end_time_unix_nano + slack
-    passes = [span for span in spans.values() if span.name == "batch"]
-    assert all(p.end_time_unix_nano - p.start_time_unix_nano >= 0.3e9 for p in passes)
+    batches = [span for span in spans.values() if span.name == "batch"]
+    assert all(p.end_time_unix_nano - p.start_time_unix_nano >= 0.3e9 for p in batches)
 
 
 def test_a_request_that_fails_says_so_in_its_trace(service: Running, collector: Collector) -> None:

@@ -30,7 +30,7 @@ class Recorder:
 
 
 class Slow(Recorder):
-    """Prepares an item when it is told to."""
+    """Prepares an item when it is released."""
 
     def __init__(self) -> None:
         super().__init__()
