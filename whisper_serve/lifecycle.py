@@ -22,7 +22,7 @@ from whisper_serve.config.resolve import Resolved, fetch_weights, resolve
 from whisper_serve.errors import ConfigError, StartError
 from whisper_serve.host.hardware import this_machine
 from whisper_serve.host.ports import check_port, is_any, is_loopback
-from whisper_serve.host.watchdog import end, left_over, watched
+from whisper_serve.host.watchdog import end, orphans, watched
 from whisper_serve.serving.ray_cluster import RayDied, check_ray, start_ray, the_cluster
 from whisper_serve.weights.progress import ProgressBar
 
@@ -153,10 +153,10 @@ def end_leftovers() -> None:
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:  # zombies of a Ray that died under this very process
             pass
-    found = left_over()
+    found = orphans()
     if found:
         print(f"a run whose main.py was killed left {len(found)} processes; they are ended now", flush=True)
-        end(left_over, grace_s=0)
+        end(orphans, grace_s=0)
 
 
 def check_tls(config: Resolved) -> None:

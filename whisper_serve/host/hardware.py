@@ -1,4 +1,4 @@
-"""What this machine has: its CPUs and GPUs, told without loading a framework; and a process kept to some of them."""
+"""Counts the CPUs and GPUs of this machine without loading a framework, and pins processes to CPUs."""
 
 import os
 from dataclasses import dataclass
@@ -10,9 +10,11 @@ THREADS = Path("/proc/self/task")
 
 @dataclass(frozen=True, slots=True)
 class Machine:
+    """The resources a config is resolved for."""
+
     cpus: float
     gpus: float
-    name: str = "this machine"  # as a sentence to its operator would call it
+    name: str = "this machine"  # in error messages
 
 
 def this_machine() -> Machine:
@@ -26,14 +28,16 @@ def count_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def pin_to_cpus(place: int, cpus: int) -> None:
-    """Keep this process's threads, and those they start, to `cpus` CPUs: the processes at other places on this
-    machine get others, as long as there are enough. Nothing happens where the system cannot do it.
+def pin_to_cpus(rank: int, cpus: int) -> None:
+    """Pin all threads of this process, and those they start, to `cpus` CPUs.
+
+    rank: this process's number among those on this machine; each gets CPUs of its own as long as there are enough.
+    Does nothing where the system cannot do it.
     """
     if not hasattr(os, "sched_setaffinity"):
         return
     ours = sorted(os.sched_getaffinity(0))
-    chosen = {ours[(place * cpus + i) % len(ours)] for i in range(cpus)}
+    chosen = {ours[(rank * cpus + i) % len(ours)] for i in range(cpus)}
     for thread in THREADS.iterdir():
         os.sched_setaffinity(int(thread.name), chosen)
 

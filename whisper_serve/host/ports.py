@@ -1,4 +1,4 @@
-"""Hosts and ports of this machine: which are free, and who reaches them."""
+"""Which ports of this machine are free, and whether an address is reachable from other machines."""
 
 import socket
 from contextlib import suppress
@@ -8,7 +8,7 @@ from whisper_serve.errors import ConfigError
 
 
 def check_port(host: str, port: int) -> None:
-    """Raises ConfigError where nobody can listen there."""
+    """Raises ConfigError where no server can listen."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -37,5 +37,5 @@ def is_loopback(host: str) -> bool:
 
 
 def is_any(host: str) -> bool:
-    """Whether it stands for every address of the machine."""
+    """Whether a server on it listens on every address of the machine."""
     return host in ("", "::") or not host.strip("0.")

@@ -1,7 +1,7 @@
-"""The processes of a run, known by a mark in their environment: ended when main.py is gone and they are not.
+"""Kills the processes that main.py started and that outlive it, found by a mark in their environment.
 
 Ray ends most of them by itself when main.py is killed, but some only after a
-minute. Needs /proc; elsewhere nothing is found and nothing is ended.
+minute. Needs /proc; elsewhere nothing is found and nothing is killed.
 
     python -m whisper_serve.host.watchdog MARK    waits for the end of its stdin, which main.py holds open
 """
@@ -17,13 +17,13 @@ from pathlib import Path
 
 MARK = "WHISPER_SERVE_RUN"
 PROC = Path("/proc")
-GRACE_S = 3.0  # for those who end by themselves
+GRACE_S = 3.0  # for processes that end by themselves
 POLL_S = 0.1
 
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """Mark what is started in the block; whatever of it remains after it, or after this process, is ended."""
+    """Mark the processes started in the block; those that outlive it, or this process, are killed."""
     mark = os.environ[MARK] = identity(os.getpid())
     command = [sys.executable, "-m", "whisper_serve.host.watchdog", mark]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as watchdog:
@@ -31,11 +31,11 @@ def watched() -> Iterator[None]:
             yield
         finally:
             assert watchdog.stdin
-            watchdog.stdin.close()  # it ends when nothing is left
+            watchdog.stdin.close()  # it ends when no process is left
 
 
 def identity(pid: int | str) -> str:
-    """The process's number and when it started, which no later process shares; empty where it is gone."""
+    """The process's id and start time, which no later process shares; empty if it has ended."""
     try:
         fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -44,7 +44,7 @@ def identity(pid: int | str) -> str:
 
 
 def marked() -> Iterator[tuple[int, str]]:
-    """Number and mark of every process that has one, but for this one and watchdogs."""
+    """Id and mark of every marked process, except this one and watchdogs."""
     for folder in PROC.glob("[0-9]*"):
         pid = int(folder.name)
         with suppress(OSError):  # it ended, or is another user's
@@ -55,13 +55,13 @@ def marked() -> Iterator[tuple[int, str]]:
                 yield pid, marks[0][len(named) :].decode()
 
 
-def left_over() -> list[int]:
-    """Processes whose main.py was killed."""
+def orphans() -> list[int]:
+    """Ids of marked processes whose main.py has ended."""
     return [pid for pid, mark in marked() if identity(mark.partition(".")[0]) != mark]
 
 
 def end(find: Callable[[], list[int]], grace_s: float) -> None:
-    """Wait until none is found; kill those who are after `grace_s`."""
+    """Wait until `find` returns none; after `grace_s` kill those that it still returns."""
     until = time.monotonic() + grace_s
     while pids := find():
         for pid in pids if time.monotonic() > until else []:

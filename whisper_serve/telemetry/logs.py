@@ -1,7 +1,7 @@
 """The service's log: JSON lines with request ids, to standard error and to rotating files.
 
-Several processes write the same files; the rotating handler takes a lock per line. What is logged never holds sound,
-keys or, unless `logging.transcripts` says so, words.
+Several processes write the same files; the rotating handler takes a lock for each line. Audio and keys are never logged,
+transcripts only where `logging.transcripts` is set.
 """
 
 import logging
@@ -21,7 +21,7 @@ _request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def set_up_logging(config: Logging) -> logging.Logger:
-    """Give the service's logger its level, format and places; calling it again changes them."""
+    """Configure the service's logger; calling it again replaces its handlers."""
     logger = logging.getLogger(NAME)
     formatter = JsonFormatter(config.format, rename_fields={"asctime": "time", "levelname": "level"})
     for handler in (*logger.handlers,):
@@ -38,12 +38,12 @@ def set_up_logging(config: Logging) -> logging.Logger:
 
 def handlers(config: Logging) -> Iterator[logging.Handler]:
     yield logging.StreamHandler()
-    places: list[tuple[str | None, Callable[[logging.LogRecord], bool]]] = [
+    files: list[tuple[str | None, Callable[[logging.LogRecord], bool]]] = [
         (config.file, (lambda record: not is_access(record)) if config.access_file else (lambda _: True)),
         (config.access_file, is_access),
         (config.error_file, lambda record: record.levelno >= logging.ERROR),
     ]
-    for path, wanted in places:
+    for path, wanted in files:
         if path:
             handler = ConcurrentRotatingFileHandler(
                 path, maxBytes=int(config.max_mb * 1e6), backupCount=config.backups, encoding="utf-8"
@@ -68,7 +68,7 @@ def request_id() -> str:
 
 @contextmanager
 def request(id: str) -> Iterator[None]:
-    """Log lines and calls inside carry this request id."""
+    """Log lines written inside carry this request id."""
     token = _request_id.set(id)
     try:
         yield

@@ -1,8 +1,8 @@
-"""What is counted: a row for each series, and `record`, which adds to one from anywhere.
+"""The service's metrics: a row for each series, and `record`, which any module calls.
 
-To count something new, write a row, and call `record` where it happens. Nothing is kept until `record_with` says
-where: meters.py has Ray keep it, which shows it as `exported` names it. A histogram costs four times a counter: Ray's
-agent notes each of its values once more.
+To add a metric, write a row, and call `record` where it happens. Values are dropped until `record_with` says where they
+go; serving/ray_metrics.py exports them through Ray, under the names of `exported`. A histogram costs four times a
+counter, because Ray's agent handles each of its values once more.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,13 +15,13 @@ Record = Callable[[float, dict[str, str]], None]  # a value, and its labels
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Seconds and bytes stand in names, as Prometheus wants it."""
+    """One metric. Its name ends in its unit, by Prometheus's convention."""
 
     kind: Kind
     name: str
     help: str
     labels: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = ()  # upper bounds; of histograms
+    buckets: tuple[float, ...] = ()  # upper bounds, of a histogram
 
     @property
     def own_name(self) -> str:
@@ -29,7 +29,7 @@ class Series:
 
     @property
     def exported(self) -> str:
-        """As Prometheus knows it. Of a histogram these end in _bucket, _count and _sum."""
+        """Its name in Prometheus; a histogram's series add _bucket, _count and _sum."""
         return f"ray_{self.own_name}" + ("_total" if self.kind == "counter" else "")
 
 
@@ -59,50 +59,59 @@ REAL_TIME_FACTOR = row(
     "endpoint",
     buckets=RATIO,
 )
-DECODE_TIME = row("counter", "decode_seconds", "time spent decoding and cutting")
+DECODE_TIME = row(
+    "counter", "decode_seconds", "time spent decoding recordings and splitting them into windows"
+)
 QUEUE_TIME = row(
     "histogram", "queue_seconds", "the longest a request's window waited for a replica", buckets=REQUEST_S
 )
 INFERENCE_TIME = row(
     "histogram", "inference_seconds", "engine time of a request, over its windows", buckets=REQUEST_S
 )
-DROPPED = row("counter", "dropped_segments", "segments a filter took for invented", "reason")
-QUEUED_AUDIO = row("gauge", "queued_audio_seconds", "audio that waits to be heard")
+DROPPED = row("counter", "dropped_segments", "segments that a filter removed as hallucinated", "reason")
+REPLICA_DEATHS = row("counter", "replica_deaths", "windows whose replica died while they were in flight")
+QUEUED_AUDIO = row("gauge", "queued_audio_seconds", "audio accepted and not transcribed yet")
 BUFFERED_AUDIO = row("gauge", "buffered_audio_seconds", "decoded audio in memory")
-NODE_UP = row("gauge", "node_up", "1 where the exporter of a node answered this scrape", "node")
+NODE_UP = row("gauge", "node_up", "1 if the exporter of the node answered this scrape, else 0", "node")
 
 # In model replicas.
 MODEL_LOADS = row("counter", "model_loads", "models loaded", "model")
-MODEL_LOAD_TIME = row("gauge", "model_load_seconds", "what loading the model took", "model")
-BATCH_WINDOWS = row("histogram", "batch_windows", "windows heard together", buckets=WINDOWS)
-BATCH_AUDIO = row("histogram", "batch_audio_seconds", "audio heard together", buckets=BATCH_S)
-BUSY = row("counter", "busy_seconds", "time spent hearing")
+MODEL_LOAD_TIME = row("gauge", "model_load_seconds", "time that loading the model took", "model")
+BATCH_WINDOWS = row("histogram", "batch_windows", "windows in an inference batch", buckets=WINDOWS)
+BATCH_AUDIO = row("histogram", "batch_audio_seconds", "audio in an inference batch", buckets=BATCH_S)
+BUSY = row("counter", "busy_seconds", "time spent on inference batches")
 TRANSCRIBED_AUDIO = row("counter", "transcribed_audio_seconds", "audio transcribed, retries included")
 CONTEXT = row(
-    "histogram", "context_seconds", "sound and silence the model is shown in a pass", buckets=SPEECH_S
+    "histogram",
+    "context_seconds",
+    "audio and padding that the encoder is given for a window",
+    buckets=SPEECH_S,
 )
 FULL_CONTEXT_RETRIES = row(
     "counter",
     "full_context_retries",
-    "windows decoded again with the full context, as a short one misled the model",
+    "windows decoded again with the full context, because the result with a shortened one was doubtful",
 )
-ENGINE_FAILURES = row("counter", "engine_failures", "batches on which the engine itself broke")
+ENGINE_FAILURES = row("counter", "engine_failures", "inference batches on which the engine raised an error")
 
 # In both.
 MEMORY = row(
-    "gauge", "memory_bytes", "of the process on the CPU; on the GPU as the engine tells it", "device"
+    "gauge",
+    "memory_bytes",
+    "resident memory of the process (cpu), and GPU memory as its engine reports it (gpu)",
+    "device",
 )
 
 _records: dict[str, Record] = {}
 
 
 def record_with(records: Mapping[str, Record]) -> None:
-    """Have this process's figures kept: a function for each series' name."""
+    """Say where this process's values go: a function for each series' name."""
     _records.update(records)
 
 
 def record(series: Series, value: float = 1.0, **labels: str) -> None:
-    """Count it up by `value`, set it to it, or note it, as the series' kind wants. From any thread."""
-    keep = _records.get(series.name)
-    if keep is not None:
-        keep(value, labels)
+    """Add `value` to a counter, set a gauge to it, or observe it in a histogram. From any thread."""
+    export = _records.get(series.name)
+    if export is not None:
+        export(value, labels)

@@ -1,4 +1,7 @@
-"""Addresses of Prometheus exporters in, one text of all their series out; of Ray's own, those of Serve alone."""
+"""Fetches the Prometheus exporters of all nodes and merges them into one text.
+
+Of Ray's own series only Ray Serve's are kept.
+"""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -15,7 +18,7 @@ TIMEOUT_S = 3.0  # for all: a dead node must not keep Prometheus waiting for the
 
 @dataclass(slots=True)
 class Family:
-    """The lines of one name, in the order the format wants."""
+    """The lines of one metric family, in the order of the text format."""
 
     about: dict[str, str] = field(default_factory=dict)  # the HELP and the TYPE line
     samples: list[str] = field(default_factory=list)
@@ -26,7 +29,7 @@ class Family:
 
 
 async def scrape(addresses: Sequence[str], timeout_s: float = TIMEOUT_S) -> str:
-    """Ask all at once. One that does not answer is left out, and `node_up` says so."""
+    """Fetch all at once. An exporter that does not answer is left out, and its `node_up` is 0."""
     async with httpx.AsyncClient(timeout=timeout_s, trust_env=False) as client:
         texts = await asyncio.gather(*(fetch(client, address) for address in addresses))
     up = {address: text is not None for address, text in zip(addresses, texts, strict=True)}
@@ -42,7 +45,7 @@ async def fetch(client: httpx.AsyncClient, address: str) -> str | None:
 
 
 def merged(texts: Iterable[str], up: dict[str, bool]) -> str:
-    """One text with a single HELP and TYPE for each name, and all its samples beneath."""
+    """One text with a single HELP and TYPE line for each family, followed by the samples of all nodes."""
     families: dict[str, Family] = {}
     for text in texts:
         add(families, text)

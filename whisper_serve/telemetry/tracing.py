@@ -1,7 +1,7 @@
-"""A request's way through the processes, as OpenTelemetry spans sent by OTLP over HTTP.
+"""OpenTelemetry spans of a request over ingress and model replicas, sent by OTLP over HTTP.
 
-A span is made with `span`, around what takes the time; `traceparent` goes along where another process takes over.
-Nothing is made until `set_up_tracing` is given an endpoint.
+`span` is a context manager around the code that is timed; `traceparent` gives the headers to pass to another process.
+No span is made until `set_up_tracing` is given an endpoint.
 """
 
 import time
@@ -18,14 +18,14 @@ from whisper_serve.telemetry.settings import Tracing
 SERVICE = "whisper_serve"
 W3C = TraceContextTextMapPropagator()
 
-_tracers: dict[str, Tracer] = {}  # this process's, once it has one
+_tracers: dict[str, Tracer] = {}  # this process's, once set up
 
 
 def set_up_tracing(config: Tracing, process: str) -> None:
-    """process: what this one is called in its spans."""
+    """process: the name of this process in its spans, such as 'ingress'."""
     if config.endpoint is None:
         return
-    # These cost 10 MB where they are not wanted.
+    # Imported only when needed: they take 10 MB.
     sdk = import_module("opentelemetry.sdk.trace")
     export = import_module("opentelemetry.sdk.trace.export")
     sampling = import_module("opentelemetry.sdk.trace.sampling")
@@ -46,7 +46,7 @@ def span(
     parent: Mapping[str, str] | None = None,
     **attributes: str | float,
 ) -> Iterator[Span]:
-    """What runs inside took so long; it is part of what runs around, or of the `parent` in these headers."""
+    """A span around the block, within the current span, or within the one that the headers in `parent` name."""
     tracer = _tracers.get(SERVICE)
     if tracer is None:
         yield INVALID_SPAN
@@ -57,7 +57,7 @@ def span(
 
 
 def note(name: str, seconds: float, **attributes: str | float) -> None:
-    """A span that ended just now, and took so long."""
+    """A span of `seconds` that ended just now."""
     tracer = _tracers.get(SERVICE)
     if tracer is not None:
         ended = time.time_ns()
@@ -65,7 +65,7 @@ def note(name: str, seconds: float, **attributes: str | float) -> None:
 
 
 def traceparent() -> dict[str, str]:
-    """The current span, as headers that another process can go on from; empty where there is none."""
+    """The current span as W3C headers, from which another process can continue; empty where there is none."""
     headers: dict[str, str] = {}
     if trace.get_current_span() is not INVALID_SPAN:
         W3C.inject(headers)

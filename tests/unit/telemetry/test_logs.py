@@ -1,4 +1,4 @@
-"""The log: which lines stand in which file, and with what."""
+"""The log: which lines go to which file, with which fields."""
 
 import json
 import logging
@@ -34,12 +34,12 @@ def messages(path: Path) -> list[str]:
     return [line["message"] for line in lines(path)]
 
 
-def test_one_file_holds_everything_as_the_seed_has_it(tmp_path: Path) -> None:
+def test_by_default_one_file_holds_all_lines(tmp_path: Path) -> None:
     write(Logging(file=str(tmp_path / "all.log")))
     assert messages(tmp_path / "all.log") == ["GET / 200", "model loaded", "broken"]
 
 
-def test_requests_and_errors_may_have_files_of_their_own(tmp_path: Path) -> None:
+def test_requests_and_errors_can_have_their_own_files(tmp_path: Path) -> None:
     paths = {name: str(tmp_path / name) for name in ("file", "access_file", "error_file")}
     write(Logging(**paths))
     assert messages(tmp_path / "file") == ["model loaded", "broken"]
@@ -47,7 +47,7 @@ def test_requests_and_errors_may_have_files_of_their_own(tmp_path: Path) -> None
     assert messages(tmp_path / "error_file") == ["broken"]
 
 
-def test_a_line_is_json_with_its_time_level_and_request(tmp_path: Path) -> None:
+def test_a_line_is_json_with_time_level_and_request_id(tmp_path: Path) -> None:
     write(Logging(file=str(tmp_path / "all.log")))
     line = lines(tmp_path / "all.log")[0]
     assert line.pop("time")
@@ -60,7 +60,7 @@ def test_a_line_is_json_with_its_time_level_and_request(tmp_path: Path) -> None:
     }
 
 
-def test_a_file_is_rotated_and_old_ones_are_thrown_away(tmp_path: Path) -> None:
+def test_a_file_is_rotated_and_the_oldest_are_deleted(tmp_path: Path) -> None:
     set_up_logging(Logging(file=str(tmp_path / "all.log"), max_mb=0.001, backups=2))
     for number in range(60):
         logging.getLogger(NAME).info("line %d", number)
