@@ -21,7 +21,7 @@ from whisper_serve.config.resolve import Resolved, resolve
 from whisper_serve.host.hardware import this_machine
 from whisper_serve.serving.autoscaling import autoscaling_config
 from whisper_serve.serving.client import ModelClient
-from whisper_serve.serving.ray_metrics import exporters, start_meters
+from whisper_serve.serving.ray_metrics import export_metrics, exporters
 from whisper_serve.serving.ray_ports import close_replica_port
 from whisper_serve.serving.replica import Replica
 from whisper_serve.serving.router import LeastAudioRouter
@@ -53,7 +53,7 @@ class Ingress:
         ready = takes_requests if may_be_idle else remote.ready
         self.service = Service(config, transcriber, ready, cluster_metrics if config.server.metrics else None)
         if config.server.metrics:
-            start_meters(self._sample)
+            export_metrics(self._sample)
 
     def _sample(self) -> None:
         admission = self.service.transcriber.admission

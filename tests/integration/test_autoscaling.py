@@ -1,4 +1,4 @@
-"""Replicas come with the audio that waits, and go when it is quiet; nobody is refused or lost for it."""
+"""Autoscaling by outstanding audio: replicas come and go, and no request is refused or lost."""
 
 import inspect
 import json
@@ -12,7 +12,7 @@ from ray.serve.config import AutoscalingContext
 from tests.conftest import wav
 from tests.faults.test_deaths import MODEL, Load, named
 from tests.support.service import FAKE, Running, started, wait_until
-from whisper_serve.serving.autoscaling import IN_HAND, ByAudio
+from whisper_serve.serving.autoscaling import OUTSTANDING_AUDIO, ByAudio
 
 QUICK = {
     "max_replicas": 3,
@@ -29,14 +29,15 @@ def settings(fewest: int) -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replicas and ingresses tell the controller each second, not every ten."""
+def frequent_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replicas and ingresses report to the controller each second, not every ten."""
     for who in ("REPLICA", "HANDLE"):
         monkeypatch.setenv(f"RAY_SERVE_{who}_AUTOSCALING_METRIC_PUSH_INTERVAL_S", "1")
 
 
 @pytest.fixture
-def quiet_caller() -> Iterator[list[Load]]:
+def loads() -> Iterator[list[Load]]:
+    """Loads added to it are ended after the test."""
     loads: list[Load] = []
     yield loads
     for load in loads:
@@ -44,23 +45,23 @@ def quiet_caller() -> Iterator[list[Load]]:
         load.process.wait()
 
 
-def test_replicas_come_under_load_and_go_when_it_is_quiet_and_nothing_fails(quiet_caller: list[Load]) -> None:
+def test_replicas_are_added_under_load_and_removed_after_it_and_no_request_fails(loads: list[Load]) -> None:
     with started(settings(1)) as service:
         service.wait_until_ready()
         assert models(service) == 1
-        quiet_caller.append(Load(service.url, 1, 0))  # it stays while replicas come and go
+        loads.append(Load(service.url, 1, 0))  # sends requests while replicas come and go
         crowd = Load(service.url, 12, 0)
-        quiet_caller.append(crowd)
+        loads.append(crowd)
         wait_until(lambda: models(service) == QUICK["max_replicas"], 60)
         crowd.wait_for_more(50)
         counts = crowd.counts()
         wait_until(lambda: models(service) == 1, 60)
-        quiet_caller[0].wait_for_more(5)
-        assert [*counts["lost"], *quiet_caller[0].counts()["lost"]] == []
+        loads[0].wait_for_more(5)
+        assert [*counts["lost"], *loads[0].counts()["lost"]] == []
         assert counts["refused"] == 0
 
 
-def test_with_none_while_nobody_asks_the_first_caller_is_answered_after_a_start() -> None:
+def test_with_no_replica_while_idle_the_first_caller_is_answered_after_a_start() -> None:
     with started(settings(0)) as service, service.client() as client:
         service.wait_until_ready()
         assert models(service) == 0
@@ -75,18 +76,18 @@ def models(service: Running) -> int:
 
 
 @pytest.mark.parametrize(
-    ("in_hand_s", "windows", "outside", "replicas"),
+    ("outstanding_s", "windows", "queued", "replicas"),
     [([], 0, 0, 0), ([0.0], 0, 0, 0), ([30.0, 30.0], 8, 0, 6), ([20.0], 8, 4, 4)],
 )
-def test_there_is_a_replica_for_every_so_many_seconds_in_hand(
-    in_hand_s: list[float], windows: float, outside: float, replicas: float
+def test_there_is_a_replica_for_every_target_audio_s_of_outstanding_audio(
+    outstanding_s: list[float], windows: float, queued: float, replicas: float
 ) -> None:
     model = DeploymentID("Model", "default")
-    told = {ReplicaID(f"{number}", model): seconds for number, seconds in enumerate(in_hand_s)}
+    reported = {ReplicaID(f"{number}", model): seconds for number, seconds in enumerate(outstanding_s)}
     fields: dict[str, Any] = dict.fromkeys(inspect.signature(AutoscalingContext).parameters)
     fields |= {
-        "aggregated_metrics": {IN_HAND: told},
+        "aggregated_metrics": {OUTSTANDING_AUDIO: reported},
         "total_num_requests": windows,
-        "total_queued_requests": outside,
+        "total_queued_requests": queued,
     }
     assert ByAudio(10.0)(AutoscalingContext(**fields)) == (replicas, {})

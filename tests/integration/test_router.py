@@ -1,4 +1,4 @@
-"""The router alone, with Ray Serve's own classes; no Ray is started."""
+"""The request router by itself, with Ray Serve's own classes; Ray is not started."""
 
 import asyncio
 from collections import Counter
@@ -35,31 +35,31 @@ def names(replicas: list[Any]) -> list[str]:
     return [replica.replica_id.unique_id for replica in replicas]
 
 
-async def best(router: LeastAudioRouter, candidates: list[Any], asked: PendingRequest) -> str:
+async def best(router: LeastAudioRouter, candidates: list[Any], one: PendingRequest) -> str:
     """As Serve goes on: of the first rank, the one with the shortest queue."""
-    ranks = await router.choose_replicas(candidates, asked)
-    assert sorted(names([one for rank in ranks for one in rank])) == sorted(names(candidates))
+    ranks = await router.choose_replicas(candidates, one)
+    assert sorted(names([replica for rank in ranks for replica in rank])) == sorted(names(candidates))
     assert all(ranks)
     assert len(ranks[0]) <= 2
-    assert asked.routing_context.should_backoff
-    first = min(ranks[0], key=lambda one: router.replica_queue_len_cache.get(one.replica_id) or 0)
+    assert one.routing_context.should_backoff
+    first = min(ranks[0], key=lambda replica: router.replica_queue_len_cache.get(replica.replica_id) or 0)
     return names([first])[0]
 
 
-def test_a_burst_is_dealt_out_by_its_audio() -> None:
-    async def story() -> None:
+def test_a_burst_is_shared_out_by_seconds_of_audio() -> None:
+    async def scenario() -> None:
         ours, both = router(), replicas("a", "b")
-        asked = [request(s) for s in (30, 10, 10, 10, 20, 20)]
+        burst = [request(s) for s in (30, 10, 10, 10, 20, 20)]
         audio: Counter[str] = Counter()
-        for one in asked:
+        for one in burst:
             audio[await best(ours, both, one)] += int(one.args[0].seconds)
         assert sorted(audio.values()) == [50, 50]
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_what_is_answered_counts_no_more() -> None:
-    async def story() -> None:
+def test_an_answered_window_no_longer_counts() -> None:
+    async def scenario() -> None:
         ours, (a, b) = router(), replicas("a", "b")
         long = request(30)
         await ours.choose_replicas([a], long)
@@ -67,14 +67,14 @@ def test_what_is_answered_counts_no_more() -> None:
         short = request(1)
         assert await best(ours, [a, b], short) == "b"
         ours.on_request_completed(a.replica_id, long.metadata.internal_request_id)
-        ours.on_request_routed(long, a.replica_id, None)  # type: ignore[arg-type]  # told late
+        ours.on_request_routed(long, a.replica_id, None)  # type: ignore[arg-type]  # reported late
         assert await best(ours, [a, b], request(1)) == "a"
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_who_left_before_it_was_sent_counts_no_more() -> None:
-    async def story() -> None:
+def test_a_window_whose_caller_left_before_it_was_sent_no_longer_counts() -> None:
+    async def scenario() -> None:
         ours, (a, b) = router(), replicas("a", "b")
         gone = request(30)
         await ours.choose_replicas([a], gone)
@@ -83,24 +83,24 @@ def test_who_left_before_it_was_sent_counts_no_more() -> None:
         del gone
         assert await best(ours, [a, b], request(1)) == "a"
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
-def test_of_two_with_as_much_the_shorter_queue_is_taken() -> None:
-    async def story() -> None:
+def test_of_two_replicas_with_equal_audio_the_one_with_the_shorter_queue_is_taken() -> None:
+    async def scenario() -> None:
         ours, (a, b) = router(), replicas("a", "b")
         ours.on_new_queue_len_info(a.replica_id, 3)
         ours.on_new_queue_len_info(b.replica_id, 1)
         assert await best(ours, [a, b], request(1)) == "b"
 
-    asyncio.run(story())
+    asyncio.run(scenario())
 
 
 def test_a_replica_to_avoid_comes_last() -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         ours, many = router(), replicas("a", "b", "c", "d")
         ranks = await ours.choose_replicas(many, request(1, avoid=("a", "c")))
         assert [sorted(names(rank)) for rank in ranks] == [["b", "d"], ["a", "c"]]
         assert await best(ours, many[:1], request(1, avoid=("a",))) == "a"
 
-    asyncio.run(story())
+    asyncio.run(scenario())

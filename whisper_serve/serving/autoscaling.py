@@ -1,6 +1,6 @@
-"""What replicas have in hand goes in; how many replicas there should be comes out.
+"""The autoscaling policy of the model deployment: as many replicas as its outstanding audio needs.
 
-Ray Serve asks `ByAudio` for a number, and bounds and delays it as `deployment.autoscaling` says.
+Ray Serve calls `ByAudio` for a number, then bounds and delays it as `deployment.autoscaling` says.
 """
 
 from typing import Any
@@ -9,27 +9,27 @@ from ray.serve.config import AutoscalingConfig, AutoscalingContext, AutoscalingP
 
 from whisper_serve.config.model import Autoscaling
 
-IN_HAND = "audio_s"  # what replicas call their seconds of audio, being heard or waiting
+OUTSTANDING_AUDIO = "audio_s"  # the replicas' name of it: seconds in their queues and batches
 
 
 class ByAudio:
-    """Replicas enough for `target_audio_s` of audio each."""
+    """As many replicas as leave each `target_audio_s` seconds of outstanding audio."""
 
     def __init__(self, target_audio_s: float) -> None:
         self.target_audio_s = target_audio_s
 
     def __call__(self, context: AutoscalingContext) -> tuple[float, dict[str, Any]]:
-        """Windows that wait where no replica counts them are taken to be as long as the others."""
-        in_hand = sum((context.aggregated_metrics or {}).get(IN_HAND, {}).values())
-        outside, windows = context.total_queued_requests or 0.0, context.total_num_requests
-        inside = windows - outside
-        if inside > 0:
-            in_hand *= windows / inside
-        return in_hand / self.target_audio_s, {}
+        """Windows that no replica has accepted yet are taken to be as long as the others on average."""
+        audio_s = sum((context.aggregated_metrics or {}).get(OUTSTANDING_AUDIO, {}).values())
+        queued, windows = context.total_queued_requests or 0.0, context.total_num_requests
+        accepted = windows - queued
+        if accepted > 0:
+            audio_s *= windows / accepted
+        return audio_s / self.target_audio_s, {}
 
 
 def autoscaling_config(settings: Autoscaling, target_audio_s: float) -> AutoscalingConfig:
-    """As Ray Serve takes it."""
+    """Ray Serve's form of resolved settings."""
     return AutoscalingConfig(
         **settings.model_dump(exclude={"target_audio_s"}),
         policy=AutoscalingPolicy(

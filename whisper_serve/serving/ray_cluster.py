@@ -1,4 +1,4 @@
-"""Ray: started here or joined, what machines it has, and whether it still lives."""
+"""Starting a Ray of our own or joining a cluster, its resources, and whether it is still alive."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ from whisper_serve.serving.ray_ports import close_ports
 
 
 class RayDied(Exception):
-    pass
+    """A process that Ray cannot do without has ended."""
 
 
 def start_ray(config: Resolved | None) -> str | None:
@@ -50,13 +50,13 @@ def start_ray(config: Resolved | None) -> str | None:
 
 
 def hide_token() -> None:
-    """Ray's key to the cluster: whoever reads it can run code here. Ray leaves it readable to all."""
+    """Make Ray's token readable to its owner only: whoever reads it can run code here, and Ray leaves it readable to all."""
     with suppress(OSError):  # not ours, or there is none
         Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token").chmod(0o600)
 
 
 def use_haproxy() -> None:
-    """Ray reads these where it starts. Its own ports for statistics may be taken by another service here."""
+    """Settings that Ray reads when it starts. Its default ports for statistics may be taken by another service here."""
     os.environ |= {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port("0.0.0.0", 8404)),  # noqa: S104
@@ -66,7 +66,7 @@ def use_haproxy() -> None:
 
 
 def the_cluster() -> Machine:
-    """What Ray's nodes have together; CPUs are those of the largest, where one replica must fit."""
+    """The resources of Ray's nodes: all GPUs, and the CPUs of the largest node, since a replica must fit on one."""
     nodes: list[dict[str, float]] = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return Machine(
         cpus=max((node.get("CPU", 0.0) for node in nodes), default=0.0),
@@ -75,9 +75,9 @@ def the_cluster() -> Machine:
     )
 
 
-def check_ray(joins: bool) -> None:
-    """Raises RayDied where the heart of a Ray of our own stopped: it does not come back by itself."""
+def check_ray(external_cluster: bool) -> None:
+    """Raises RayDied where raylet or GCS of a Ray of our own ended: they do not come back by themselves."""
     node = worker._global_node
-    dead: set[str] = {kind for kind, _ in node.dead_processes()} if node and not joins else set()
+    dead: set[str] = {kind for kind, _ in node.dead_processes()} if node and not external_cluster else set()
     if dead & {PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET}:
         raise RayDied

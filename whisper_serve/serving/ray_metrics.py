@@ -1,6 +1,6 @@
-"""Ray's side of metrics.py: its instruments behind the series, and the addresses where its nodes show them.
+"""Exports the series of telemetry/metrics.py as Ray metrics, and finds the addresses where Ray's nodes show them.
 
-Ray gathers each process's figures every ten seconds. It makes a histogram's `_sum` from its buckets, so what must add
+Ray gathers each process's values every ten seconds. It computes a histogram's `_sum` from its buckets, so what must add
 up is a counter.
 """
 
@@ -19,14 +19,17 @@ SAMPLE_S = 5.0
 MEMORY_PAGES = Path("/proc/self/statm")
 
 
-def start_meters(sample: Callable[[], None]) -> None:
-    """In a replica's constructor: have its figures kept, and those that `sample` records looked at regularly."""
-    record_with({series.name: keeper(series) for series in SERIES.values()})
-    threading.Thread(target=sample_for_ever, args=(sample,), name="meters", daemon=True).start()
+def export_metrics(sample: Callable[[], None]) -> None:
+    """Export what this process records, and call `sample`, which records gauges, every SAMPLE_S.
+
+    To be called in the constructor of a Ray Serve replica.
+    """
+    record_with({series.name: ray_metric(series) for series in SERIES.values()})
+    threading.Thread(target=sample_forever, args=(sample,), name="metrics", daemon=True).start()
 
 
-def keeper(series: Series) -> Record:
-    labels: Any = series.labels  # Ray's annotation knows of a single label only
+def ray_metric(series: Series) -> Record:
+    labels: Any = series.labels  # Ray's annotation allows a single label only
     name, about = series.own_name, series.help
     if series.kind == "counter":
         counter = instruments.Counter(name, about, labels)
@@ -36,7 +39,7 @@ def keeper(series: Series) -> Record:
     return instruments.Histogram(name, about, list(series.buckets), labels).observe
 
 
-def sample_for_ever(sample: Callable[[], None]) -> None:
+def sample_forever(sample: Callable[[], None]) -> None:
     while True:
         record(MEMORY, resident_bytes(), device="cpu")
         sample()
@@ -52,7 +55,7 @@ def resident_bytes() -> float:
 
 
 def exporters() -> list[str]:
-    """Where the living nodes of the cluster show their figures."""
+    """URLs of the metrics of every node that is alive."""
     return [
         f"http://{bracketed(node['NodeManagerAddress'])}:{node['MetricsExportPort']}/metrics"
         for node in ray.nodes()

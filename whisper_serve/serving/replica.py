@@ -13,11 +13,11 @@ from ray import serve
 from whisper_serve.config.resolve import Resolved, engine_settings
 from whisper_serve.engines import Outcome, load_engine, transcribe
 from whisper_serve.host.hardware import pin_to_cpus
-from whisper_serve.serving.autoscaling import IN_HAND
+from whisper_serve.serving.autoscaling import OUTSTANDING_AUDIO
 from whisper_serve.serving.batch_runner import BatchRunner, WindowRequest
 from whisper_serve.serving.batcher import Batcher
 from whisper_serve.serving.crash_journal import CrashJournal
-from whisper_serve.serving.ray_metrics import start_meters
+from whisper_serve.serving.ray_metrics import export_metrics
 from whisper_serve.serving.ray_ports import close_replica_port
 from whisper_serve.telemetry import metrics, tracing
 from whisper_serve.telemetry.logs import set_up_logging
@@ -55,11 +55,11 @@ class Replica:
             batch_items=self.engine.largest_batch,
             wait_s=config.deployment.batch_wait_timeout_s,
         )
-        self.in_hand_s = 0.0
+        self.outstanding_s = 0.0
         took = time.perf_counter() - began
         self.log.info("model loaded", extra={"model": config.model.size, "seconds": took})
         if config.server.metrics:
-            start_meters(self._sample)
+            export_metrics(self._sample)
         record(metrics.MODEL_LOADS, model=config.model.ids[0])
         record(metrics.MODEL_LOAD_TIME, took, model=config.model.ids[0])
 
@@ -77,11 +77,11 @@ class Replica:
         """left_s: seconds in which its caller still wants it. trace: what its span is part of. avoid: see router.py."""
         with tracing.span("infer", SpanKind.SERVER, trace):
             asked = WindowRequest(window, time.monotonic() + left_s, request_id)
-            self.in_hand_s += window.seconds
+            self.outstanding_s += window.seconds
             try:
                 outcome = await self.batched(asked, window.seconds, self.engine.batch_key(window))
             finally:
-                self.in_hand_s -= window.seconds
+                self.outstanding_s -= window.seconds
             if isinstance(outcome, WindowResult):
                 tracing.note(
                     "batch",
@@ -93,7 +93,7 @@ class Replica:
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """What Serve asks for, to hand it to autoscaling.py."""
-        return {IN_HAND: self.in_hand_s}
+        return {OUTSTANDING_AUDIO: self.outstanding_s}
 
     async def ready(self) -> bool:
         """A replica that answers has its model."""

@@ -1,7 +1,7 @@
-"""A window to be heard in, the model replicas that may hear it out, best first: who has least of our audio in hand.
+"""The request router of the model deployment: a window goes to the replica with the least outstanding audio.
 
-Serve's own choice counts requests, of which one may be thirty times another, and in a burst its counts lag
-behind: of a recording's first windows one of two replicas heard eight while the other heard three.
+Ray Serve's own router counts requests, of which one may be thirty times as long as another, and in a burst its counts
+lag behind: of a recording's first windows one of two replicas got eight while the other got three.
 """
 
 import random
@@ -16,65 +16,67 @@ from ray.serve.request_router import FIFOMixin, PendingRequest, ReplicaID, Reque
 
 
 @dataclass(frozen=True, slots=True)
-class InHand:
-    """A window that a replica is to hear, and has not answered."""
+class Outstanding:
+    """A window that is assigned to a replica, and that the replica has not answered."""
 
     replica: ReplicaID
     seconds: float
-    unsent: "weakref.ref[PendingRequest] | None"  # None: the replica took it
+    unsent: "weakref.ref[PendingRequest] | None"  # None: the replica has accepted it
 
     @property
-    def given_up(self) -> bool:
-        """Its caller left before it was sent, so that no end of it will be told."""
+    def abandoned(self) -> bool:
+        """Its caller left before it was sent, so Serve will report no end of it."""
         return self.unsent is not None and self.unsent() is None
 
 
 class LeastAudioRouter(FIFOMixin, RequestRouter):
-    """Of a deployment whose methods take a window first, or nothing; `avoid`, a keyword, names replicas by id
-    that are asked only where no others can take it. It knows what its own process sent; of two that have
-    equally much of that Serve takes the one with the shorter queue, as with its power of two choices.
+    """For a deployment whose methods take a window as their first argument, or none. The keyword argument `avoid`
+    holds ids of replicas that get the request only where no others can take it. It knows what its own process sent;
+    of two replicas with equally much of that Serve takes the one with the shorter queue, as with its power of two choices.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[no-untyped-call]
-        self._in_hand: dict[str, InHand] = {}  # by Serve's id of the request
+        self._outstanding: dict[str, Outstanding] = {}  # by Serve's id of the request
 
     async def choose_replicas(
         self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None
     ) -> list[list[RunningReplica]]:
-        """What is chosen counts from then on: a burst is chosen for before the first of it is sent."""
+        """Ranks of replicas, best first. The choice counts at once: all of a burst is assigned before any of it is sent."""
         if pending_request is None or not candidate_replicas:
             return [candidate_replicas]
         pending_request.routing_context.should_backoff = True  # else Serve asks again without a pause
         id = pending_request.metadata.internal_request_id
-        self._in_hand.pop(id, None)
+        self._outstanding.pop(id, None)
         ranks = self._ranks(candidate_replicas, pending_request.kwargs.get("avoid", ()))
         best = min(ranks[0], key=self._queue)
-        self._in_hand[id] = InHand(best.replica_id, seconds(pending_request), weakref.ref(pending_request))
+        self._outstanding[id] = Outstanding(
+            best.replica_id, seconds(pending_request), weakref.ref(pending_request)
+        )
         return ranks
 
     def _ranks(self, replicas: list[RunningReplica], avoid: tuple[str, ...]) -> list[list[RunningReplica]]:
-        """Two at most of those with the least in hand, the others, those to avoid; none of them empty."""
-        held = self._held()
+        """At most two of those with the least outstanding audio; the others; those to avoid. No rank is empty."""
+        audio_s = self._audio_s()
         avoided = [one for one in replicas if one.replica_id.unique_id in avoid]
         wanted = [one for one in replicas if one not in avoided]
         if not wanted:
             wanted, avoided = avoided, []
-        least = min(held[one.replica_id] for one in wanted)
-        equals = [one for one in wanted if held[one.replica_id] == least]
+        least = min(audio_s[one.replica_id] for one in wanted)
+        equals = [one for one in wanted if audio_s[one.replica_id] == least]
         best = random.sample(equals, min(2, len(equals)))
         others = [one for one in wanted if one not in best]
         return [rank for rank in (best, others, avoided) if rank]
 
-    def _held(self) -> dict[ReplicaID, float]:
-        self._in_hand = {id: one for id, one in self._in_hand.items() if not one.given_up}
-        held: dict[ReplicaID, float] = defaultdict(float)
-        for one in self._in_hand.values():
-            held[one.replica] += one.seconds
-        return held
+    def _audio_s(self) -> dict[ReplicaID, float]:
+        self._outstanding = {id: one for id, one in self._outstanding.items() if not one.abandoned}
+        audio_s: dict[ReplicaID, float] = defaultdict(float)
+        for one in self._outstanding.values():
+            audio_s[one.replica] += one.seconds
+        return audio_s
 
     def _queue(self, replica: RunningReplica) -> float:
-        """As Serve ranks it: a length that is not known comes last."""
+        """The length of its queue as Serve knows it; infinite where it does not."""
         length = self.replica_queue_len_cache.get(replica.replica_id)
         return inf if length is None else length
 
@@ -82,11 +84,11 @@ class LeastAudioRouter(FIFOMixin, RequestRouter):
         self, pending_request: PendingRequest, replica_id: ReplicaID, result: ReplicaResult
     ) -> None:
         id = pending_request.metadata.internal_request_id
-        if id in self._in_hand:  # else it is answered already
-            self._in_hand[id] = InHand(replica_id, seconds(pending_request), None)
+        if id in self._outstanding:  # else it is answered already
+            self._outstanding[id] = Outstanding(replica_id, seconds(pending_request), None)
 
     def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
-        self._in_hand.pop(internal_request_id, None)
+        self._outstanding.pop(internal_request_id, None)
 
 
 def seconds(request: PendingRequest) -> float:
