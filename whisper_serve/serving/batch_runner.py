@@ -14,13 +14,12 @@ from pathlib import Path
 
 from whisper_serve.engines import Engine, Outcome, Prepared
 from whisper_serve.errors import ModelFailed, PoisonWindow, TimedOut, TranscriptionError
-from whisper_serve.serving.crash_journal import CrashJournal, name_of, quarantine
+from whisper_serve.serving.crash_journal import QUARANTINE_DEATHS, CrashJournal, name_of, quarantine
 from whisper_serve.telemetry import metrics
 from whisper_serve.telemetry.logs import request
 from whisper_serve.telemetry.metrics import record
 from whisper_serve.types import Window, WindowResult
 
-DEADLY = 2  # deaths of replicas under a window, before it is refused
 log = logging.getLogger(__name__)
 
 
@@ -31,7 +30,7 @@ class WindowRequest:
     window: Window
     until: float  # moment of time.monotonic() after which nobody waits for it
     request_id: str
-    deaths: int = 0  # of replicas that were transcribing it
+    deaths: int = 0  # of replicas, that its caller counts against it
     name: str = ""  # in the crash journal
     prepared: Prepared = None  # by the engine
     prepare_s: float = 0.0
@@ -48,12 +47,12 @@ class BatchRunner:
     def prepare(self, asked: WindowRequest) -> WindowRequest | Outcome:
         """The request, prepared; or its outcome, where it has one without inference."""
         name, began = name_of(asked.window), time.perf_counter()
-        deaths = max(asked.deaths, self._journal.deaths(name))
+        deaths = max(asked.deaths, self._journal.deaths(name))  # a death may be in both counts
         if asked.until <= time.monotonic():
             return TimedOut("it waited for longer than it may")
-        if deaths >= DEADLY:
+        if deaths >= QUARANTINE_DEATHS:
             return self._refuse(asked, name)
-        with request(asked.request_id), self._journal.marked([name]):
+        with request(asked.request_id), self._journal.processing([name], alone=deaths > 0):
             try:
                 prepared = self._engine.prepare(asked.window)
             except TranscriptionError as e:
@@ -77,7 +76,7 @@ class BatchRunner:
         if not batch:
             return []
         ids = ",".join(dict.fromkeys(one.request_id for one in batch))
-        with request(ids), self._journal.during([one.name for one in batch]):
+        with request(ids), self._journal.batch([one.name for one in batch], alone=batch[0].deaths > 0):
             began = time.perf_counter()
             try:
                 outcomes = self._engine.transcribe([one.prepared for one in batch])
@@ -116,8 +115,10 @@ class BatchRunner:
         fields: dict[str, object] = {"request_id": asked.request_id, "hash": name}
         if self._dead_letters:
             fields["path"] = str(quarantine(asked.window, name, asked.request_id, self._dead_letters))
-        log.error("a window that ended %d replicas is refused", DEADLY, extra=fields)
-        return PoisonWindow(f"{DEADLY} model replicas died while transcribing it, and it is not tried again")
+        log.error("a window that ended %d replicas is refused", QUARANTINE_DEATHS, extra=fields)
+        return PoisonWindow(
+            f"{QUARANTINE_DEATHS} model replicas died while transcribing it, and it is not tried again"
+        )
 
 
 def failed(error: Exception, windows: int) -> ModelFailed:

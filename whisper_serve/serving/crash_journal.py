@@ -1,12 +1,16 @@
-"""Which audio was being heard when a process died: a file for each window in a pass, and what it leaves behind.
+"""Which windows a process was working on when it died: one file for each, which outlives the process.
 
-A file that outlives its process counts as a death under that window. The folder is this machine's; what is
-heard in the end leaves nothing there.
+The folder is one machine's, shared by its replicas. The file of a dead process makes a suspect of its window, which is
+processed alone from then on; one that then kills another replica, alone, is refused. A window that is transcribed in
+the end has its files removed.
 """
 
 import fcntl
 import json
 import math
+import os
+import tempfile
+import threading
 import time
 import wave
 import weakref
@@ -21,77 +25,140 @@ import numpy as np
 
 from whisper_serve.types import SAMPLE_RATE, Window
 
-FORGOTTEN_S = 3600.0  # then a deadly window may be tried again: the fault may be mended
+QUARANTINE_DEATHS = 2  # of replicas that count against a window, after which it is refused
+REMEMBERED_S = 3600.0  # then a refused window may be tried again: the cause may be mended
+
+
+def journal_folder() -> Path:
+    """Where the replicas of this machine keep it, by user."""
+    return Path(tempfile.gettempdir()) / f"whisper_serve-{os.getuid()}" / "crash_journal"
 
 
 def name_of(window: Window) -> str:
-    """Of its sound and what was asked of it, whoever sent it and whenever."""
+    """A hash of its samples and options: the same audio has the same name in every request."""
     hashed = blake2b(window.samples.tobytes(), digest_size=16)
     hashed.update(repr(window.options).encode())
     return hashed.hexdigest()
 
 
 class CrashJournal:
-    """One process's; those of a machine share a folder. A process lives as long as it holds its lock."""
+    """One process's view of the folder. The process counts as alive as long as it holds the lock on its own file."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, process: str) -> None:
+        """process: a name no other process ever has, without dots."""
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._process = uuid4().hex
-        self._lock = (folder / f"{self._process}.lock").open("w")
+        self._process = process
+        self._lock = (folder / f"{process}.lock").open("w")
         weakref.finalize(self, self._lock.close)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._numbers = count()
-        self._tidy()
+        self._turns = Turns()
+        self._remove_old()
 
     def deaths(self, name: str) -> int:
-        """How many processes ended while they heard it."""
-        return len(self._left_of(name))
+        """Deaths on this machine that count against this window."""
+        deaths = 0
+        for file in sorted(self._left(name), key=age_s, reverse=True):
+            deaths = deaths_after(deaths, name, left_by(self._folder, process_of(file)))
+        return deaths
 
     @contextmanager
-    def marked(self, names: Sequence[str]) -> Iterator[None]:
-        """A time in which these are to blame, should the process end."""
-        files = [self._folder / f"{name}.{self._process}.{next(self._numbers)}" for name in names]
-        for file in files:
-            file.touch()
+    def processing(self, names: Sequence[str], alone: bool = False) -> Iterator[None]:
+        """While these windows are worked on. alone: nothing else in this process is meanwhile (blocks until then)."""
+        with self._turns.taken(alone):
+            files = [self._folder / f"{name}.{self._process}.{next(self._numbers)}" for name in names]
+            for file in files:
+                file.touch()
+            try:
+                yield
+            finally:
+                for file in files:
+                    file.unlink(missing_ok=True)
+
+    @contextmanager
+    def batch(self, names: Sequence[str], alone: bool = False) -> Iterator[None]:
+        """The same, for the whole of an inference batch: if it ends, earlier deaths no longer count on this machine."""
+        with self.processing(names, alone):
+            yield
+        for name in names:
+            for file in self._left(name):
+                file.unlink(missing_ok=True)
+
+    def _left(self, name: str) -> list[Path]:
+        """Files of processes that died, as far back as is remembered."""
+        files = self._folder.glob(f"{name}.*")
+        return [f for f in files if age_s(f) < REMEMBERED_S and not lives(self._folder, process_of(f))]
+
+    def _remove_old(self) -> None:
+        for file in self._folder.iterdir():
+            if age_s(file) > REMEMBERED_S and not lives(self._folder, process_of(file)):
+                file.unlink(missing_ok=True)
+
+
+class Turns:
+    """Lets threads work side by side, or one of them alone; who wants to be alone is let in before those who come later."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._working = 0
+        self._alone = False
+
+    @contextmanager
+    def taken(self, alone: bool) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._alone)
+            self._alone = alone
+            self._changed.wait_for(lambda: not (alone and self._working))
+            self._working += 1
         try:
             yield
         finally:
-            for file in files:
-                file.unlink(missing_ok=True)
+            with self._changed:
+                self._working -= 1
+                self._alone = self._alone and not alone
+                self._changed.notify_all()
 
-    @contextmanager
-    def during(self, names: Sequence[str]) -> Iterator[None]:
-        """The pass in which these are heard. Who comes out of it is cleared of earlier deaths."""
-        with self.marked(names):
-            yield
-        for name in names:
-            for file in self._left_of(name):
-                file.unlink(missing_ok=True)
 
-    def _left_of(self, name: str) -> list[Path]:
-        """The files of processes that ended lately."""
-        files = self._folder.glob(f"{name}.*")
-        return [f for f in files if not self._lives(f.name.split(".")[1]) and age_s(f) < FORGOTTEN_S]
+def deaths_after(deaths: int, name: str, processed: Sequence[str]) -> int:
+    """Deaths that count against a window, after one more.
 
-    def _lives(self, process: str) -> bool:
-        try:
-            with (self._folder / f"{process}.lock").open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
+    processed: names of what the process was working on. Among others a window is only suspected, however often that
+    happens; a death while it was alone is its own.
+    """
+    if name not in processed:
+        return deaths
+    return deaths + 1 if len(processed) == 1 else max(deaths, 1)
+
+
+def left_by(folder: Path, process: str) -> tuple[str, ...]:
+    """Names of the windows that a process was working on when it died; none if it lives."""
+    if lives(folder, process):
+        return ()
+    return tuple(file.name.partition(".")[0] for file in folder.glob(f"*.{process}.*"))
+
+
+def mark_poison(folder: Path, name: str) -> None:
+    """Have this window refused on this machine, for as long as deaths are remembered."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for _ in range(QUARANTINE_DEATHS):
+        (folder / f"{name}.{uuid4().hex}.0").touch()
+
+
+def lives(folder: Path, process: str) -> bool:
+    try:
+        with (folder / f"{process}.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
         return False
+    except BlockingIOError:
+        return True
+    return False
 
-    def _tidy(self) -> None:
-        """Forget what is long ago."""
-        for lock in self._folder.glob("*.lock"):
-            if not self._lives(lock.stem):
-                files = [lock, *self._folder.glob(f"*.{lock.stem}.*")]
-                if all(age_s(file) > FORGOTTEN_S for file in files):
-                    for file in files:
-                        file.unlink(missing_ok=True)
+
+def process_of(file: Path) -> str:
+    """Of `process.lock` or `window.process.number`."""
+    return file.name.split(".")[-2]
 
 
 def age_s(file: Path) -> float:
@@ -103,20 +170,20 @@ def age_s(file: Path) -> float:
 
 
 def quarantine(window: Window, name: str, request_id: str, folder: Path) -> Path:
-    """Keep a window that ended replicas: its sound as name.wav, whose it was in name.json."""
+    """Keep a refused window for its operator: its audio as name.wav, which request it came from as name.json."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.wav"
-    with wave.open(str(path), "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(SAMPLE_RATE)
-        sound.writeframes((np.clip(window.samples, -1, 1) * 32767).astype("<i2").tobytes())
-    told = {
+    with wave.open(str(path), "wb") as audio:
+        audio.setnchannels(1)
+        audio.setsampwidth(2)
+        audio.setframerate(SAMPLE_RATE)
+        audio.writeframes((np.clip(window.samples, -1, 1) * 32767).astype("<i2").tobytes())
+    letter = {
         "path": str(path),
         "hash": name,
         "request_id": request_id,
         "start_s": window.start,
         "seconds": window.seconds,
     }
-    path.with_suffix(".json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    path.with_suffix(".json").write_text(json.dumps(letter, indent=2) + "\n", encoding="utf-8")
     return path

@@ -1,12 +1,10 @@
-"""The model, as Ray Serve runs it: one engine a replica, windows in batches."""
+"""The model deployment's replica, as Ray Serve runs it: one engine, which transcribes windows in batches."""
 
-import os
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+import ray
 from opentelemetry.trace import SpanKind
 from ray import serve
 
@@ -16,7 +14,7 @@ from whisper_serve.host.hardware import pin_to_cpus
 from whisper_serve.serving.autoscaling import OUTSTANDING_AUDIO
 from whisper_serve.serving.batch_runner import BatchRunner, WindowRequest
 from whisper_serve.serving.batcher import Batcher
-from whisper_serve.serving.crash_journal import CrashJournal
+from whisper_serve.serving.crash_journal import CrashJournal, journal_folder
 from whisper_serve.serving.ray_metrics import export_metrics
 from whisper_serve.serving.ray_ports import close_replica_port
 from whisper_serve.telemetry import metrics, tracing
@@ -28,9 +26,9 @@ SILENCE = Window(np.zeros(SAMPLE_RATE, np.float32), 0.0, Options(language="en"))
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class InferReply:
     outcome: Outcome
-    replica: str  # the id of who gave it
+    replica: str  # the id of the replica that gave it
 
 
 class Replica:
@@ -42,14 +40,14 @@ class Replica:
             pin_to_cpus(serve.get_replica_context().rank.local_rank, config.limits.replica_threads)
         self.log = set_up_logging(config.logging)
         tracing.set_up_tracing(config.tracing, "model")
-        journal = CrashJournal(Path(tempfile.gettempdir()) / f"whisper_serve-{os.getuid()}" / "passes")
+        journal = CrashJournal(journal_folder(), str(ray.get_runtime_context().get_actor_id()))
         began = time.perf_counter()
         self.engine = load_engine(config.engine, engine_settings(config))
-        transcribe(self.engine, [SILENCE])  # so that no caller waits for what a first pass sets up
-        passes = BatchRunner(self.engine, journal, config.server.dead_letter_dir)
+        transcribe(self.engine, [SILENCE])  # so that no caller waits for what a first batch sets up
+        runner = BatchRunner(self.engine, journal, config.server.dead_letter_dir)
         self.batched = Batcher(
-            passes.prepare,
-            passes.run,
+            runner.prepare,
+            runner.run,
             workers=self.engine.workers,
             batch_audio_s=config.limits.max_batch_audio_s,
             batch_items=self.engine.largest_batch,
@@ -66,17 +64,22 @@ class Replica:
     def _sample(self) -> None:
         record(metrics.MEMORY, self.engine.gpu_memory_gb() * 1e9, device="gpu")
 
-    async def hear(
+    async def infer(
         self,
         window: Window,
         left_s: float,
         request_id: str,
         trace: dict[str, str],
+        deaths: int = 0,
         avoid: tuple[str, ...] = (),
-    ) -> Answer:
-        """left_s: seconds in which its caller still wants it. trace: what its span is part of. avoid: see router.py."""
+    ) -> InferReply:
+        """Transcribe a window.
+
+        left_s: seconds for which its caller will wait. trace: headers of the span that this is part of.
+        deaths: of replicas, that count against the window. avoid: for the router (see there).
+        """
         with tracing.span("infer", SpanKind.SERVER, trace):
-            asked = WindowRequest(window, time.monotonic() + left_s, request_id)
+            asked = WindowRequest(window, time.monotonic() + left_s, request_id, deaths)
             self.outstanding_s += window.seconds
             try:
                 outcome = await self.batched(asked, window.seconds, self.engine.batch_key(window))
@@ -89,10 +92,10 @@ class Replica:
                     windows=outcome.batch_windows,
                     audio_s=outcome.batch_audio_s,
                 )
-        return Answer(outcome, serve.get_replica_context().replica_id.unique_id)
+        return InferReply(outcome, serve.get_replica_context().replica_id.unique_id)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """What Serve asks for, to hand it to autoscaling.py."""
+        """Ray Serve collects this for the policy in autoscaling.py."""
         return {OUTSTANDING_AUDIO: self.outstanding_s}
 
     async def ready(self) -> bool:

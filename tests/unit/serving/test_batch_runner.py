@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -25,15 +26,17 @@ from whisper_serve.serving.crash_journal import CrashJournal, name_of
 from whisper_serve.types import SAMPLE_RATE, Options, Window, WindowResult
 
 
-def asked(seconds: float, prompt: str = "", left_s: float = 60.0, **options: Any) -> WindowRequest:
+def asked(
+    seconds: float, prompt: str = "", left_s: float = 60.0, deaths: int = 0, **options: Any
+) -> WindowRequest:
     samples = np.zeros(round(seconds * SAMPLE_RATE), np.float32)
     window = Window(samples, 0.0, replace(Options("en", prompt=prompt), **options))
-    return WindowRequest(window, time.monotonic() + left_s, "id")
+    return WindowRequest(window, time.monotonic() + left_s, "id", deaths)
 
 
 def runner(folder: Path, dead_letters: Path | None = None, engine: Engine | None = None) -> BatchRunner:
     engine = engine or MisbehavingEngine(EngineSettings(None))
-    return BatchRunner(engine, CrashJournal(folder), dead_letters)
+    return BatchRunner(engine, CrashJournal(folder, uuid4().hex), dead_letters)
 
 
 def run(ours: BatchRunner, *batch: WindowRequest) -> list[Outcome]:
@@ -86,6 +89,21 @@ def test_what_two_processes_died_of_is_refused_and_kept_aside(tmp_path: Path) ->
     assert text(fine).endswith("batch of 1.")
     assert isinstance(refused, PoisonWindow)
     assert {file.suffix for file in letters.iterdir()} == {".wav", ".json"}
+
+
+def test_deaths_on_other_machines_count_as_those_on_this_one(tmp_path: Path) -> None:
+    ours = runner(tmp_path)
+    suspect, poison = asked(6, deaths=1), asked(7, deaths=2)
+    fine, alone, refused = run(ours, asked(2), suspect, poison)
+    assert text(fine).endswith("batch of 1.")
+    assert text(alone).endswith("batch of 1.")
+    assert isinstance(refused, PoisonWindow)
+
+
+def test_a_death_that_is_in_both_counts_counts_once(tmp_path: Path) -> None:
+    die_over(tmp_path, asked(6), 1)
+    (outcome,) = run(runner(tmp_path), asked(6, deaths=1))
+    assert text(outcome).endswith("batch of 1.")
 
 
 def test_of_a_batch_that_breaks_the_engine_only_the_cause_fails(
