@@ -1,4 +1,4 @@
-"""An OpenTelemetry collector: spans sent by OTLP over HTTP in, the spans out."""
+"""An OpenTelemetry collector for tests: receives spans by OTLP over HTTP and keeps them."""
 
 import threading
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ class Collector:
     def of(self, trace: str) -> list[tuple[str, Span]]:
         return [(process, span) for process, span in self.spans if span.trace_id.hex() == trace]
 
-    def take(self, body: bytes) -> None:
+    def receive(self, body: bytes) -> None:
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
             attributes = {a.key: a.value.string_value for a in resource.resource.attributes}
             for scope in resource.scope_spans:
@@ -28,11 +28,11 @@ class Collector:
 
 @contextmanager
 def collecting() -> Iterator[Collector]:
-    class Answer(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             zipped = self.headers.get("content-encoding") == "gzip"
-            collector.take(decompress(body, 16 + MAX_WBITS) if zipped else body)
+            collector.receive(decompress(body, 16 + MAX_WBITS) if zipped else body)
             self.send_response(200)
             self.send_header("content-length", "0")
             self.end_headers()
@@ -40,7 +40,7 @@ def collecting() -> Iterator[Collector]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         collector = Collector(f"http://127.0.0.1:{server.server_port}/v1/traces")
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()

@@ -1,4 +1,4 @@
-"""What being watched costs: services that differ in it alone, under the same load by turns; a table out.
+"""Measures what metrics and traces cost: services that differ only in those, under the same load by turns.
 
 python -m tests.observability.overhead [--rounds 60] [--model tiny.en --recording speech.flac]
 """

@@ -1,4 +1,4 @@
-"""The log files of a running service: ingress and replicas write the same ones, and no words."""
+"""The log files of a running service: ingress and replicas write the same files, and no transcripts."""
 
 import json
 from collections.abc import Iterator
@@ -46,7 +46,7 @@ def test_a_request_is_followed_from_the_ingress_into_the_replica(service: Runnin
     assert lines(folder / "error_file") == [x for x in lines(folder / "file") if x["level"] == "ERROR"]
 
 
-def test_requests_are_in_their_own_file_alone(service: Running, folder: Path) -> None:
+def test_request_lines_are_only_in_their_own_file(service: Running, folder: Path) -> None:
     post(service)
     names = {name: {line["name"] for line in lines(folder / name)} for name in ("file", "access_file")}
     assert names["access_file"] == {"whisper_serve.access"}
@@ -54,7 +54,7 @@ def test_requests_are_in_their_own_file_alone(service: Running, folder: Path) ->
     assert "model loaded" in {line["message"] for line in lines(folder / "file")}
 
 
-def test_nothing_that_was_said_is_in_any_of_them(service: Running, folder: Path) -> None:
+def test_no_transcript_or_prompt_is_in_any_log(service: Running, folder: Path) -> None:
     post(service, prompt="say Zanzibar", hotwords="Timbuktu")
     for text in [*((folder / name).read_text() for name in FILES), service.output]:
         assert "Zanzibar" not in text

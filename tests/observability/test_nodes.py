@@ -1,4 +1,4 @@
-"""The figures of several nodes at one address, on a Ray cluster of two."""
+"""The metrics of several nodes at one address, on a Ray cluster of two nodes."""
 
 import asyncio
 import logging
@@ -34,17 +34,17 @@ class Replica:
         Counter(TRANSCRIBED_AUDIO.own_name, TRANSCRIBED_AUDIO.help).inc(seconds)
 
 
-def figures() -> dict[str, list[float]]:
+def scraped() -> dict[str, list[float]]:
     families = text_string_to_metric_families(asyncio.run(scrape(exporters())))
     return {family.name: [sample.value for sample in family.samples] for family in families}
 
 
-def test_every_living_node_is_asked(cluster: Cluster) -> None:
+def test_every_live_node_is_scraped(cluster: Cluster) -> None:
     actor: Any = ray.remote(num_cpus=0)(Replica)
     here, there = actor.remote(), actor.options(resources={"other": 1}).remote()
     ray.get([here.count.remote(3), there.count.remote(4)])
     name = TRANSCRIBED_AUDIO.exported.removesuffix("_total")
-    wait_until(lambda: sorted(figures().get(name, [])) == [3, 4], 40)
-    assert figures()[NODE_UP.exported] == [1, 1]
+    wait_until(lambda: sorted(scraped().get(name, [])) == [3, 4], 40)
+    assert scraped()[NODE_UP.exported] == [1, 1]
     cluster.remove_node(next(iter(cluster.worker_nodes)))
-    wait_until(lambda: figures()[NODE_UP.exported] == [1], 40)
+    wait_until(lambda: scraped()[NODE_UP.exported] == [1], 40)

@@ -1,4 +1,4 @@
-"""A real Prometheus beside a real service: every query of the dashboard and every alert finds its series."""
+"""The dashboard's queries and the alerts, on a real Prometheus that scrapes a real service."""
 
 import json
 import re
@@ -13,11 +13,11 @@ import yaml
 
 from tests.conftest import wav
 from tests.support.service import ROOT, Running, free_port, started, wait_until
-from whisper_serve.telemetry.metrics import SERIES, Series
+from whisper_serve.telemetry.metrics import REPLICA_DEATHS, SERIES, Series
 
 DEPLOY = ROOT / "deploy"
 DASHBOARD = DEPLOY / "grafana" / "dashboard.json"
-OURS = {"MODEL__ENGINE": "fake", "VAD__METHOD": "off", "SERVER__MAX_UPLOAD_MB": "2"}
+SETTINGS = {"MODEL__ENGINE": "fake", "VAD__METHOD": "off", "SERVER__MAX_UPLOAD_MB": "2"}
 NAME = re.compile(r"\bray_\w+")
 REPORTED_S = 45  # Ray gathers figures every ten seconds; a rate needs them twice
 
@@ -47,19 +47,19 @@ KNOWN = {name for series in SERIES.values() for name in names_of(series)}
 
 
 @pytest.mark.parametrize("query", [*dashboard_queries(), *(rule["expr"] for rule in rules())])
-def test_a_query_names_series_that_there_are(query: str) -> None:
+def test_a_query_names_only_series_that_exist(query: str) -> None:
     own = {name for name in NAME.findall(query) if name.startswith("ray_whisper_serve_")}
     assert own <= KNOWN
     assert NAME.findall(query) or query.startswith("up{")
 
 
 def test_every_series_is_on_the_dashboard() -> None:
-    asked = set(NAME.findall(" ".join(dashboard_queries())))
-    assert [series.name for series in SERIES.values() if not names_of(series) & asked] == []
+    queried = set(NAME.findall(" ".join(dashboard_queries())))
+    assert [series.name for series in SERIES.values() if not names_of(series) & queried] == []
 
 
 @needs_prometheus
-def test_prometheus_finds_no_fault_with_what_is_deployed() -> None:
+def test_promtool_accepts_the_shipped_configuration() -> None:
     checked = subprocess.run(
         ["promtool", "check", "config", str(DEPLOY / "prometheus" / "prometheus.yml")],
         capture_output=True, text=True,
@@ -70,12 +70,12 @@ def test_prometheus_finds_no_fault_with_what_is_deployed() -> None:
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Running]:
-    with started(OURS) as running:
+    with started(SETTINGS) as running:
         yield running.wait_until_ready()
 
 
 def traffic(service: Running) -> None:
-    """Something of everything that is counted."""
+    """Requests that produce a value of every series but REPLICA_DEATHS."""
     with service.client() as client:
         for prompt in ("", "full context", "crash", "say Subtitles by the Amara.org community"):
             for seconds in (2, 40):
@@ -92,7 +92,7 @@ def traffic(service: Running) -> None:
 
 @pytest.fixture(scope="module")
 def prometheus(service: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """The shipped configuration, pointed at `service`, and in more of a hurry."""
+    """A Prometheus with the shipped configuration, pointed at `service`, with shorter intervals."""
     folder, port = tmp_path_factory.mktemp("prometheus"), free_port()
     text = (DEPLOY / "prometheus" / "prometheus.yml").read_text(encoding="utf-8")
     text = text.replace("localhost:8000", service.url.removeprefix("http://")).replace(
@@ -157,16 +157,16 @@ def test_a_panel_has_something_to_show(prometheus: httpx.Client, query: str) -> 
 @needs_prometheus
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
 def test_an_alert_resolves_each_series_it_names(prometheus: httpx.Client, rule: dict[str, Any]) -> None:
-    for name in NAME.findall(rule["expr"]):
+    for name in {*NAME.findall(rule["expr"])} - {REPLICA_DEATHS.exported}:  # absent until a replica dies
         assert values(prometheus, name), name
 
 
 @needs_prometheus
-def test_prometheus_evaluates_the_alerts_and_the_broken_engine_raises_one(prometheus: httpx.Client) -> None:
+def test_prometheus_evaluates_the_alerts_and_an_engine_failure_raises_one(prometheus: httpx.Client) -> None:
     def firing() -> set[str]:
         return {alert["labels"]["alertname"] for alert in prometheus.get("/alerts").json()["data"]["alerts"]}
 
-    wait_until(lambda: "EngineBreaks" in firing(), REPORTED_S)
+    wait_until(lambda: "EngineFails" in firing(), REPORTED_S)
     groups = prometheus.get("/rules").json()["data"]["groups"]
     assert {rule["health"] for group in groups for rule in group["rules"]} == {"ok"}
     assert firing() & {"ServiceDown", "NodeSilent", "Stalled"} == set()
@@ -177,16 +177,16 @@ def test_ingress_and_every_replica_are_seen_at_one_address(prometheus: httpx.Cli
     assert values(prometheus, f"count({SERIES['memory_bytes'].exported}{{device='cpu'}})") == [3]
 
 
-def test_provisioning_names_what_the_dashboard_asks_for() -> None:
+def test_provisioning_defines_the_data_source_of_the_dashboard() -> None:
     folder = DEPLOY / "grafana" / "provisioning"
     source = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text())["datasources"][0]
     provider = yaml.safe_load((folder / "dashboards" / "whisper_serve.yml").read_text())["providers"][0]
     assert (source["type"], provider["type"]) == ("prometheus", "file")
-    asked = json.loads(DASHBOARD.read_text())["templating"]["list"][0]
-    assert (asked["type"], asked["query"]) == ("datasource", "prometheus")
+    variable = json.loads(DASHBOARD.read_text())["templating"]["list"][0]
+    assert (variable["type"], variable["query"]) == ("datasource", "prometheus")
 
 
-def test_panels_have_names_of_their_own_and_do_not_overlap() -> None:
+def test_panels_have_unique_titles_and_ids_and_do_not_overlap() -> None:
     panels = json.loads(DASHBOARD.read_text())["panels"]
     assert len({panel["title"] for panel in panels}) == len({panel["id"] for panel in panels}) == len(panels)
     taken: set[tuple[int, int]] = set()

@@ -1,4 +1,4 @@
-"""One request, one tree of spans over ingress and replica, as an OpenTelemetry collector gets it."""
+"""The spans of a request over ingress and replica, as an OpenTelemetry collector receives them."""
 
 from collections.abc import Iterator
 
@@ -48,13 +48,13 @@ def test_a_request_is_one_tree_from_its_caller_to_the_model(
     spans = collector.of(trace)
     by_id = {span.span_id: span for _, span in spans}
 
-    def way(span: Span) -> list[str]:
-        return [span.name, *(way(by_id[span.parent_span_id]) if span.parent_span_id in by_id else [])]
+    def path_of(span: Span) -> list[str]:
+        return [span.name, *(path_of(by_id[span.parent_span_id]) if span.parent_span_id in by_id else [])]
 
     root = next(span for _, span in spans if span.name == f"POST {path}")
     assert root.parent_span_id.hex() == CALLER
     window = ["window", f"POST {path}"]
-    assert sorted(way(span) for _, span in spans) == sorted(
+    assert sorted(path_of(span) for _, span in spans) == sorted(
         [[f"POST {path}"], ["decode", f"POST {path}"]]
         + 3 * [window, ["infer", *window], ["batch", "infer", *window]]
     )
@@ -68,7 +68,7 @@ def test_a_request_is_one_tree_from_its_caller_to_the_model(
     }
 
 
-def test_spans_lie_within_those_they_are_part_of(service: Running, collector: Collector) -> None:
+def test_spans_lie_within_their_parents(service: Running, collector: Collector) -> None:
     trace = "2" * 32
     post(service, trace, prompt="slow 0.3")
     wait_until(lambda: len(collector.of(trace)) == 11)
@@ -80,10 +80,10 @@ def test_spans_lie_within_those_they_are_part_of(service: Running, collector: Co
             assert around.start_time_unix_nano - slack <= span.start_time_unix_nano
             assert span.end_time_unix_nano <= around.end_time_unix_nano + slack
     batches = [span for span in spans.values() if span.name == "batch"]
-    assert all(p.end_time_unix_nano - p.start_time_unix_nano >= 0.3e9 for p in batches)
+    assert all(b.end_time_unix_nano - b.start_time_unix_nano >= 0.3e9 for b in batches)
 
 
-def test_a_request_that_fails_says_so_in_its_trace(service: Running, collector: Collector) -> None:
+def test_a_request_that_fails_has_error_status_in_its_trace(service: Running, collector: Collector) -> None:
     trace = "3" * 32
     answer = post(service, trace, prompt="explode")
     wait_until(lambda: any(span.name == "POST /transcribe" for _, span in collector.of(trace)))
@@ -94,7 +94,7 @@ def test_a_request_that_fails_says_so_in_its_trace(service: Running, collector: 
     assert attributes["request_id"].string_value == answer.headers["x-request-id"]
 
 
-def test_a_caller_that_wants_no_trace_gets_none(service: Running, collector: Collector) -> None:
+def test_a_caller_that_declines_a_trace_gets_none(service: Running, collector: Collector) -> None:
     unwanted, wanted = "4" * 32, "5" * 32
     post(service, unwanted, flags="00")
     post(service, wanted)
