@@ -1,12 +1,11 @@
-"""Callers in a process of their own: requests at a service until stdin ends, then one line of JSON that counts them.
+"""Load from a process of its own: sends requests until stdin ends, then prints its counts as one line of JSON.
 
-Before it, a line is written for every answer.
+Before that it prints a line for every right answer.
 
     python -m tests.faults.callers URL CALLERS PATIENCE_S
 
-Each caller asks again and again with a recording of its own length, which the
-fake engine's words tell. Patience is for how long a caller tries again where it
-is answered 500 or cut off, as clients do; 0: not at all.
+Each caller sends one request after another, with a recording of its own length, which the fake engine's
+text states. PATIENCE_S is for how long a caller retries after a 500 or a lost connection, as clients do; 0: not at all.
 """
 
 import asyncio
@@ -34,7 +33,7 @@ class Counts:
 
 
 async def call(client: httpx.AsyncClient, seconds: float, data: bytes, counts: Counts) -> str:
-    """Ask once: '' if answered or refused, else what went wrong."""
+    """Send one request: '' if answered or refused, else what went wrong."""
     form = {"language": "en", "prompt": "slow 0.1"}
     try:
         answer = await client.post("/transcribe", files={"audio_file": ("a.wav", data)}, data=form)
@@ -60,9 +59,9 @@ async def caller(number: int, url: str, patience_s: float, counts: Counts, stop:
         while not stop.is_set():
             began = time.monotonic()
             counts.requests += 1
-            while said := await call(client, seconds, data, counts):
-                if time.monotonic() - began >= patience_s or said.startswith("wrong"):
-                    counts.lost.append(f"{said} after {time.monotonic() - began:.1f} s")
+            while failure := await call(client, seconds, data, counts):
+                if time.monotonic() - began >= patience_s or failure.startswith("wrong"):
+                    counts.lost.append(f"{failure} after {time.monotonic() - began:.1f} s")
                     print(counts.lost[-1], file=sys.stderr, flush=True)
                     await asyncio.sleep(PAUSE_S)
                     break

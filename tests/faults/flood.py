@@ -1,8 +1,8 @@
-"""Many callers at once, in a process of their own: URL, how many and seconds of audio each in; one line of JSON out.
+"""Sends one request from each of many callers at once, and prints the answers as one line of JSON.
 
     python -m tests.faults.flood URL CALLERS SECONDS
 
-Of each answer: its status, the seconds it took, whether it was right, and its Retry-After.
+For each answer: status, seconds it took, whether it was right, Retry-After.
 """
 
 import asyncio

@@ -1,10 +1,10 @@
-"""Recordings in, damaged ones out: the same for the same seed.
+"""Makes damaged recordings from whole ones, reproducibly by seed.
 
-As a program, decodes one after another in this process, with bounds on time and memory:
+As a program it decodes one after another in this process, with limits on time and memory:
 
     python -m tests.faults.mutants FOLDER FIRST LAST
 
-It writes each seed before it decodes, and ends with the megabytes it grew by; it dies of what it finds.
+It prints each seed before decoding, and at the end the megabytes it grew by; a fault it finds ends it.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ def recordings(folder: Path) -> tuple[bytes, ...]:
 
 
 def mutant(folder: Path, seed: int) -> bytes:
-    """One recording with a few of the damages that are known to break decoders."""
+    """One recording with a few kinds of damage that are known to break decoders."""
     chance = random.Random(seed)
     sources = recordings(folder)
     data = bytearray(chance.choice(sources))

@@ -1,4 +1,4 @@
-"""The configuration of a running service changed under load: every accepted request is answered rightly."""
+"""Changing the configuration of a running service under load: every accepted request gets the right answer."""
 
 import json
 import re
@@ -28,14 +28,14 @@ def write(file: Path, **deployment: object) -> None:
     file.write_text(json.dumps(config), encoding="utf-8")
 
 
-def times_said(service: Running, words: str) -> int:
+def printed(service: Running, words: str) -> int:
     return len(re.findall(words, service.output))
 
 
 def change(service: Running) -> None:
-    before = times_said(service, "the configuration (is changed|stays)")
+    before = printed(service, "the configuration (is changed|stays)")
     service.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: times_said(service, "the configuration (is changed|stays)") > before, 120)
+    wait_until(lambda: printed(service, "the configuration (is changed|stays)") > before, 120)
 
 
 @contextmanager
@@ -68,8 +68,8 @@ def test_a_config_whose_replicas_do_not_start_is_undone_and_no_request_is_lost(
 
 def limits(service: Running) -> dict[str, float]:
     with service.client() as client:
-        bounds: dict[str, float] = client.get("/capabilities").json()["limits"]
-    return bounds
+        values: dict[str, float] = client.get("/capabilities").json()["limits"]
+    return values
 
 
 def test_a_config_changed_under_load_loses_no_request(
@@ -91,10 +91,10 @@ def test_a_config_changed_under_load_loses_no_request(
         with capsys.disabled():
             print(f"\nconfig changed 3 times: {summary(counts)}")
         assert counts["lost"] == []
-        assert times_said(service, "is changed") == 3
+        assert printed(service, "is changed") == 3
 
 
-def test_a_config_that_cannot_be_is_refused_in_a_sentence_and_the_service_goes_on(tmp_path: Path) -> None:
+def test_an_invalid_config_is_refused_in_one_sentence_and_the_service_goes_on(tmp_path: Path) -> None:
     with configured(tmp_path) as (file, service):
         file.write_text('{"deployment": {"num_replicas": -1}}', encoding="utf-8")
         change(service)

@@ -1,4 +1,4 @@
-"""Processes of the service killed under load from another process: every accepted request is answered rightly."""
+"""Killing processes of the service under load: every accepted request gets the right answer."""
 
 import json
 import random
@@ -25,7 +25,7 @@ CALLERS = 12
 
 
 class Load:
-    """Callers at work in a process of their own."""
+    """Callers that send requests from a process of their own."""
 
     def __init__(self, url: str, callers: int, patience_s: float) -> None:
         command = [sys.executable, "-m", "tests.faults.callers", url, str(callers), str(patience_s)]
@@ -49,7 +49,7 @@ class Load:
         wait_until(lambda: self.answered >= enough, 120)
 
     def counts(self) -> dict[str, Any]:
-        """Let them finish what they asked for."""
+        """Wait for the last answers; what the callers counted."""
         assert self.process.stdin
         self.process.stdin.close()
         self.process.wait(120)
@@ -59,7 +59,7 @@ class Load:
 
 
 def summary(counts: dict[str, Any]) -> str:
-    """In words, with the lost ones counted."""
+    """One line, with the number of lost requests."""
     shown = {name: value for name, value in counts.items() if name != "lost"}
     return f"{shown}, lost {len(counts['lost'])}"
 
@@ -96,19 +96,19 @@ def named(service: Running, name: str) -> list[psutil.Process]:
     [(MODEL, 3, 0), (CONTROLLER, 1, 0), (INGRESS, 2, 30), (PROXY, 1, 30)],
     ids=["model", "controller", "ingress", "proxy"],
 )
-def test_whoever_dies_no_request_is_lost(
+def test_no_request_is_lost_whichever_process_dies(
     service: Running, victim: str, kills: int, patience_s: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = len(named(service, victim))
-    assert whole
+    number = len(named(service, victim))
+    assert number
     with load(service, patience_s) as running:
         back = []
         for _ in range(kills):
             running.wait_for_more(30)
             named(service, victim)[0].send_signal(signal.SIGKILL)
             began = time.monotonic()
-            wait_until(lambda: len(named(service, victim)) < whole)
-            wait_until(lambda: len(named(service, victim)) == whole, 60)
+            wait_until(lambda: len(named(service, victim)) < number)
+            wait_until(lambda: len(named(service, victim)) == number, 60)
             back.append(round(time.monotonic() - began, 1))
         running.wait_for_more(30)
         counts = running.counts()
@@ -179,16 +179,16 @@ def test_with_haproxy_in_front_no_request_is_lost_either(
         assert counts["lost"] == []
 
 
-def test_what_kills_two_replicas_is_refused_and_kept_aside_and_others_are_answered(service: Running) -> None:
+def test_a_window_that_kills_two_replicas_is_quarantined_and_others_are_transcribed(service: Running) -> None:
     with load(service, 0) as running:
         running.wait_for_more(20)
-        whole = [p.pid for p in named(service, MODEL)]
+        before = [p.pid for p in named(service, MODEL)]
         with service.client() as client:
             files = {"audio_file": ("a.wav", wav(7.7, level=random.uniform(0.1, 0.9)))}  # unknown to any run
             headers = {"x-request-id": "poison-1"}
             first = client.post("/transcribe", files=files, data={"prompt": "die"}, headers=headers)
-            wait_until(lambda: len(named(service, MODEL)) == len(whole), 60)
-            replaced = [p.pid for p in named(service, MODEL)]
+            wait_until(lambda: len(named(service, MODEL)) == len(before), 60)
+            after = [p.pid for p in named(service, MODEL)]
             second = client.post("/transcribe", files=files, data={"prompt": "die"}, headers=headers)
         counts = running.counts()
     assert counts["lost"] == []
@@ -196,16 +196,16 @@ def test_what_kills_two_replicas_is_refused_and_kept_aside_and_others_are_answer
         assert answer.status_code == 500
         assert "2 model replicas died while transcribing it" in answer.json()["error"]
         assert answer.headers["x-should-retry"] == "false"
-    assert len({*whole} - {*replaced}) == 2
-    assert {p.pid for p in named(service, MODEL)} == {*replaced}  # asked again, it kills nobody
+    assert len({*before} - {*after}) == 2
+    assert {p.pid for p in named(service, MODEL)} == {*after}  # sent again, it kills no replica
     letters = Path(service.env["WHISPER_SERVE__SERVER__DEAD_LETTER_DIR"])
     (letter,) = letters.glob("*.json")
-    kept = json.loads(letter.read_text())
-    assert (kept["request_id"], kept["seconds"]) == ("poison-1", 7.7)
-    assert Path(kept["path"]).stat().st_size == 44 + 2 * 123_200
+    about = json.loads(letter.read_text())
+    assert (about["request_id"], about["seconds"]) == ("poison-1", 7.7)
+    assert Path(about["path"]).stat().st_size == 44 + 2 * 123_200
 
 
-def test_when_main_py_is_killed_nothing_stays_and_the_next_start_serves(tmp_path: Path) -> None:
+def test_when_main_py_is_killed_no_process_stays_and_the_next_start_serves(tmp_path: Path) -> None:
     with started(FAKE) as running:
         running.wait_until_ready()
         began = time.monotonic()
@@ -217,7 +217,7 @@ def test_when_main_py_is_killed_nothing_stays_and_the_next_start_serves(tmp_path
         assert "whose main.py was killed" not in again.output
 
 
-def test_where_the_watchdog_is_killed_too_the_next_start_says_what_it_found() -> None:
+def test_if_the_watchdog_is_killed_too_the_next_start_kills_the_rest_and_says_so() -> None:
     with started(FAKE) as running:
         running.wait_until_ready()
         (watchdog,) = [p for p in running.processes() if "whisper_serve.host.watchdog" in p.cmdline()]

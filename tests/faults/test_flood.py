@@ -13,8 +13,8 @@ from tests.integration.test_service import post
 from tests.support.service import FAKE, ROOT, Running, memory_mb, started
 
 CALLERS, CLIP_S, BOUND_S = 500, 10, 300
-PASS_S = 0.2  # the fake engine takes so long over each clip
-RATE = 2 * CLIP_S / PASS_S  # audio seconds a second, of two replicas
+INFERENCE_S = 0.2  # of the fake engine, for each clip
+RATE = 2 * CLIP_S / INFERENCE_S  # audio seconds a second, of two replicas
 UPLOADING_S = 20  # for 40 MB through a proxy in Python, on a busy machine of two cores
 
 
@@ -26,15 +26,15 @@ def service() -> Iterator[Running]:
 
 def flood(service: Running) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "tests.faults.flood", service.url, str(CALLERS), str(CLIP_S)]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
-    answers: list[dict[str, Any]] = json.loads(said.stdout)
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+    answers: list[dict[str, Any]] = json.loads(ran.stdout)
     return answers
 
 
-def test_a_crowd_is_answered_or_refused_and_the_service_is_well_afterwards(
+def test_500_callers_are_answered_or_refused_and_the_service_recovers(
     service: Running, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flood(service)  # what Python's allocator keeps of a first flood, it keeps once
+    flood(service)  # Python's allocator keeps memory of the first flood, once
     before = memory_mb(service)
     answers = flood(service)
     after = memory_mb(service)

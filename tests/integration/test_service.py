@@ -1,4 +1,4 @@
-"""main.py as a process on a local Ray, with the fake engine."""
+"""main.py as a process with a local Ray and the fake engine."""
 
 import json
 import signal
@@ -35,7 +35,7 @@ def post(service: Running, seconds: float = 2, **fields: str) -> httpx.Response:
         return client.post("/transcribe", files={"audio_file": ("a.wav", wav(seconds))}, data=fields)
 
 
-def test_it_says_on_one_line_where_it_serves(service: Running) -> None:
+def test_it_prints_its_address_on_one_line(service: Running) -> None:
     line = next(line for line in service.lines if "is ready" in line)
     assert service.url in line
 
@@ -53,8 +53,8 @@ def test_requests_share_batches_and_one_that_fails_fails_alone(service: Running)
     assert [a.status_code for a in answers] == [200, 500] * 8
     batches = {int(a.json()["text"].rpartition(" ")[2].rstrip(".")) for a in answers if a.status_code == 200}
     assert max(batches) > 1
-    told = {float(a.headers["x-batch-windows"]) for a in answers if a.status_code == 200}
-    assert told == batches
+    reported = {float(a.headers["x-batch-windows"]) for a in answers if a.status_code == 200}
+    assert reported == batches
 
 
 def test_a_window_that_breaks_the_engine_fails_alone(service: Running) -> None:
@@ -65,13 +65,13 @@ def test_a_window_that_breaks_the_engine_fails_alone(service: Running) -> None:
     assert "MemoryError" in answers[1].json()["error"]
 
 
-def test_a_window_that_fails_is_transcribed_by_another_replica(service: Running, tmp_path: Path) -> None:
+def test_a_window_that_fails_is_sent_to_another_replica(service: Running, tmp_path: Path) -> None:
     for number in range(8):
         answer = post(service, prompt=f"spite {tmp_path / str(number)}")
         assert answer.status_code == 200, answer.text
 
 
-def test_an_upload_over_the_bound_is_413(service: Running) -> None:
+def test_an_upload_over_the_limit_is_413(service: Running) -> None:
     assert post(service, seconds=40).status_code == 413
 
 
@@ -100,22 +100,22 @@ def test_a_port_that_is_taken_is_one_sentence_and_exit_code_2() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("SERVER__PROT", "1", "did you mean server.port?"),
         ("MODEL__DEVICE", "cuda", "shows no GPU"),
         ("DEPLOYMENT__CPU_PER_REPLICA", "1000", "is 1000, but this machine has"),
     ],
 )
-def test_a_config_that_cannot_be_is_one_sentence_and_exit_code_2(name: str, value: str, said: str) -> None:
+def test_an_impossible_config_is_one_sentence_and_exit_code_2(name: str, value: str, message: str) -> None:
     with started(FAKE | {name: value}) as running:
         assert running.wait() == 2
-    assert said in running.output
+    assert message in running.output
     assert len(running.lines) == 1, running.output
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_answers_what_is_running_and_leaves_no_process(number: int, tmp_path: Path) -> None:
+def test_a_stop_answers_running_requests_and_leaves_no_process(number: int, tmp_path: Path) -> None:
     with started(FAKE) as running, ThreadPoolExecutor(1) as pool:
         running.wait_until_ready()
         answer = pool.submit(post, running, prompt=f"slow 4 {tmp_path / 'begun'}")
@@ -127,7 +127,7 @@ def test_a_stop_answers_what_is_running_and_leaves_no_process(number: int, tmp_p
     assert "Traceback" not in running.output
 
 
-def test_a_caller_who_leaves_takes_what_has_not_started_along(service: Running, tmp_path: Path) -> None:
+def test_windows_of_a_caller_who_left_are_dropped_if_not_begun(service: Running, tmp_path: Path) -> None:
     form = {"language": "en", "prompt": f"slow 1 {tmp_path / 'begun'}"}
     recording = wav(300, rate=1000)  # ten windows: ten seconds of work for one replica
     request = httpx.Request(
@@ -148,7 +148,7 @@ def test_a_caller_who_leaves_takes_what_has_not_started_along(service: Running, 
     assert time.monotonic() - began < 4
 
 
-def test_nothing_it_starts_listens_to_other_machines(service: Running) -> None:
+def test_no_process_of_the_service_listens_to_other_machines(service: Running) -> None:
     sockets = [s for process in service.processes() for s in process.net_connections("inet")]
     listening = {s.laddr.ip for s in sockets if s.status == psutil.CONN_LISTEN}
     assert "127.0.0.1" in listening
