@@ -127,6 +127,7 @@ class WindowResult:
     batch_windows: int = 0  # windows in that batch, this one included
     batch_audio_s: float = 0.0  # seconds of audio in them
     gpu_memory_gb: float = 0.0  # in use on the replica's GPU
+    engine: str = ""  # its name in ENGINES
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +171,7 @@ class Transcript:
     engine: str = ""  # the name of the engine that ran; empty where there was no speech
     timings: Timings = Timings()
     gpu_memory_gb: float = 0.0
+    engine: str = ""  # that transcribed it, as ENGINES names it; empty where no window was sent to one
 
     @property
     def text(self) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -70,6 +71,15 @@ async def test_a_mistake_is_400(client: httpx.AsyncClient, query: str) -> None:
 @pytest.mark.parametrize("path", ["/asr", "/detect-language"])
 async def test_bytes_that_are_no_samples_are_400(client: httpx.AsyncClient, path: str, data: bytes) -> None:
     assert (await post(client, "encode=false", data, path)).status_code == 400
+
+
+async def test_the_header_names_the_engine_that_ran_where_the_config_leaves_it_open() -> None:
+    async def infer(window: Window) -> WindowResult:
+        return replace(await fake_infer(window), engine="ctranslate2")
+
+    async with served(fake_config(model={"engine": "auto"}), infer) as client:
+        answer = await post(client, "", wav(1))
+    assert answer.headers["asr-engine"] == "ctranslate2"
 
 
 async def test_headerless_sound_is_bounded_too() -> None:

@@ -65,7 +65,7 @@ async def asr(
     )
     transcript = await service.transcriber.transcribe(await audio_file.read(), options, caller)
     response = rendered(request, transcript, OUTPUTS[output], RenderOptions(words=word_timestamps))
-    response.headers["asr-engine"] = service.config.engine
+    response.headers["asr-engine"] = transcript.engine or service.config.engine
     name = quote(audio_file.filename or "audio_file")
     response.headers["content-disposition"] = f'attachment; filename="{name}.{output}"'
     return response

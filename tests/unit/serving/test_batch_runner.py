@@ -62,6 +62,7 @@ def test_windows_run_as_one_batch_and_each_bears_its_share_of_the_time(tmp_path:
     assert (short.batch_windows, short.batch_audio_s) == (2, 8.0)
     assert short.batch_inference_s == long.batch_inference_s
     assert short.inference_s == pytest.approx(short.batch_inference_s / 4)
+    assert short.engine == long.engine == "fake"
     assert list(tmp_path.glob("*.*.*")) == []
 
 
