@@ -1,4 +1,4 @@
-"""Doors that must stay shut, and those that stay open: keys, rates, floods and browsers, over ASGI."""
+"""Keys, rates, full queues, proxies and browsers, over ASGI."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,10 +21,10 @@ from whisper_serve.types import Window, WindowResult
 
 pytestmark = pytest.mark.anyio
 
-OPENAI, SEED = "/v1/audio/transcriptions", "/transcribe"
-FIELD = {OPENAI: "file", SEED: "audio_file", "/transcribe/stream": "audio_file", "/asr": "audio_file"}
+OPENAI, NATIVE = "/v1/audio/transcriptions", "/transcribe"
+FIELD = {OPENAI: "file", NATIVE: "audio_file", "/transcribe/stream": "audio_file", "/asr": "audio_file"}
 SECRET = "correct horse battery staple"
-SHUT = [("POST", path) for path in (*FIELD, "/v1/audio/translations", "/detect-language")] + [
+NEEDING_A_KEY = [("POST", path) for path in (*FIELD, "/v1/audio/translations", "/detect-language")] + [
     ("GET", path)
     for path in ("/v1/models", "/v1/models/base", "/capabilities", "/docs", "/openapi.json", "/nowhere")
 ]
@@ -36,22 +36,22 @@ def key(name: str = "ada", secret: str = SECRET, **more: Any) -> dict[str, Any]:
 
 @asynccontextmanager
 async def bounded(
-    config: Resolved, bounds: Bounds, infer: Infer = fake_infer
+    config: Resolved, bounds: Bounds, infer: Infer = fake_infer, peer: str = "127.0.0.1"
 ) -> AsyncIterator[tuple[httpx.AsyncClient, Admission]]:
     async def ready() -> bool:
         return True
 
     admission = Admission(bounds)
     api = create_api(Service(config, Transcriber(config, infer, admission), ready))
-    transport = httpx.ASGITransport(api, raise_app_exceptions=False)
+    transport = httpx.ASGITransport(api, raise_app_exceptions=False, client=(peer, 1234))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client, admission
 
 
 async def post(
-    client: httpx.AsyncClient, path: str = SEED, seconds: float = 1, shown: dict[str, str] | None = None
+    client: httpx.AsyncClient, path: str = NATIVE, seconds: float = 1, headers: dict[str, str] | None = None
 ) -> httpx.Response:
-    return await client.post(path, files={FIELD[path]: ("a.wav", wav(seconds))}, headers=shown)
+    return await client.post(path, files={FIELD[path]: ("a.wav", wav(seconds))}, headers=headers)
 
 
 @pytest.fixture
@@ -59,12 +59,12 @@ def config() -> Resolved:
     return fake_config(security={"keys": [key(), key("bob", "another")]})
 
 
-@pytest.mark.parametrize(("method", "path"), SHUT)
-@pytest.mark.parametrize("shown", [{}, {"authorization": "Bearer wrong"}, {"x-api-key": ""}], ids=str)
-async def test_without_a_known_key_a_door_stays_shut(
-    client: httpx.AsyncClient, method: str, path: str, shown: dict[str, str]
+@pytest.mark.parametrize(("method", "path"), NEEDING_A_KEY)
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer wrong"}, {"x-api-key": ""}], ids=str)
+async def test_without_a_known_key_the_answer_is_401(
+    client: httpx.AsyncClient, method: str, path: str, headers: dict[str, str]
 ) -> None:
-    answer = await client.request(method, path, headers=shown)
+    answer = await client.request(method, path, headers=headers)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
     if path.startswith("/v1/"):
@@ -76,18 +76,18 @@ async def test_without_a_known_key_a_door_stays_shut(
 
 
 @pytest.mark.parametrize("path", ["/health", "/healthz", "/readyz"])
-async def test_watchers_need_no_key(client: httpx.AsyncClient, path: str) -> None:
+async def test_health_checks_need_no_key(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.get(path)).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/health/", "/healthz/../docs", "//health", "/HEALTH"])
-async def test_a_path_that_looks_like_an_open_one_is_shut(client: httpx.AsyncClient, path: str) -> None:
+async def test_a_path_that_resembles_a_keyless_one_needs_a_key(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.get(path)).status_code in (401, 404)
 
 
 @pytest.mark.parametrize("path", FIELD)
 @pytest.mark.parametrize(
-    "shown",
+    "headers",
     [
         {"authorization": f"Bearer {SECRET}"},
         {"authorization": f"bearer  {SECRET}"},
@@ -96,8 +96,8 @@ async def test_a_path_that_looks_like_an_open_one_is_shut(client: httpx.AsyncCli
     ],
     ids=str,
 )
-async def test_a_known_key_opens(client: httpx.AsyncClient, path: str, shown: dict[str, str]) -> None:
-    answer = await post(client, path, shown=shown)
+async def test_a_known_key_is_accepted(client: httpx.AsyncClient, path: str, headers: dict[str, str]) -> None:
+    answer = await post(client, path, headers=headers)
     assert answer.status_code == 200, answer.text
 
 
@@ -106,7 +106,7 @@ async def test_a_refused_upload_is_not_read(client: httpx.AsyncClient) -> None:
         raise AssertionError("read")
         yield b""
 
-    assert (await client.post(SEED, content=never())).status_code == 401
+    assert (await client.post(NATIVE, content=never())).status_code == 401
 
 
 async def test_a_websocket_without_a_key_is_closed(config: Resolved) -> None:
@@ -127,27 +127,27 @@ async def test_a_websocket_without_a_key_is_closed(config: Resolved) -> None:
     assert [(m["type"], m["code"]) for m in sent] == [("websocket.close", 1008)]
 
 
-async def test_a_key_may_ask_only_as_often_as_it_says() -> None:
+async def test_a_key_s_rate_is_bounded() -> None:
     config = fake_config(security={"keys": [key(requests_per_minute=2), key("bob", "another")]})
     async with served(config, fake_infer) as client:
-        codes = [(await post(client, OPENAI, shown={"x-api-key": SECRET})).status_code for _ in range(3)]
-        refused = await post(client, OPENAI, shown={"x-api-key": SECRET})
-        other = await post(client, OPENAI, shown={"x-api-key": "another"})
+        codes = [(await post(client, OPENAI, headers={"x-api-key": SECRET})).status_code for _ in range(3)]
+        refused = await post(client, OPENAI, headers={"x-api-key": SECRET})
+        other = await post(client, OPENAI, headers={"x-api-key": "another"})
     assert codes == [200, 200, 429]
     assert 1 <= int(refused.headers["retry-after"]) <= 30
     assert refused.json()["error"]["code"] == "rate_limit_exceeded"
     assert other.status_code == 200
 
 
-async def test_a_key_may_have_only_so_much_heard_in_a_day() -> None:
+async def test_a_key_s_audio_a_day_is_bounded() -> None:
     config = fake_config(security={"keys": [key()]})
     async with bounded(config, Bounds(quotas_s={"ada": 3})) as (client, _):
-        answers = [await post(client, seconds=2, shown={"x-api-key": SECRET}) for _ in range(2)]
+        answers = [await post(client, seconds=2, headers={"x-api-key": SECRET}) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 429]
     assert "of your 3 s of audio a day 1 s are left" in answers[1].json()["error"]
 
 
-@pytest.mark.parametrize("path", [OPENAI, SEED])
+@pytest.mark.parametrize("path", [OPENAI, NATIVE])
 async def test_a_full_queue_is_429_with_whole_seconds_to_wait_in_the_dialect_s_shape(path: str) -> None:
     started, go_on = asyncio.Event(), asyncio.Event()
 
@@ -190,8 +190,8 @@ async def test_uploads_together_are_bounded() -> None:
     assert "uploads" in refused.json()["error"]
 
 
-@pytest.mark.parametrize("path", [OPENAI, SEED])
-async def test_a_request_whose_time_is_up_is_504_and_not_to_be_tried_again(path: str) -> None:
+@pytest.mark.parametrize("path", [OPENAI, NATIVE])
+async def test_a_request_whose_time_is_up_is_504_and_asks_for_no_retry(path: str) -> None:
     cancelled = asyncio.Event()
 
     async def infer(window: Window) -> WindowResult:
@@ -219,17 +219,67 @@ async def test_a_longer_recording_has_more_time() -> None:
         assert (await post(client, seconds=2)).status_code == 200
 
 
-async def test_only_pages_of_the_list_may_call_from_a_browser() -> None:
+async def caller_of(peer: str, trusted: list[str], headers: list[tuple[str, str]]) -> set[str]:
+    """Under which names the queue has the audio."""
+    callers: set[str] = set()
+
+    async def infer(window: Window) -> WindowResult:
+        callers.update(admission.waiting)
+        return await fake_infer(window)
+
+    config = fake_config(security={"trusted_proxies": trusted})
+    async with bounded(config, Bounds(), infer, peer) as (client, admission):
+        answer = await client.post(NATIVE, files={"audio_file": ("a.wav", wav(1))}, headers=headers)
+    assert answer.status_code == 200
+    return callers
+
+
+@pytest.mark.parametrize(
+    "trusted", [["10.0.0.1", "10.0.0.2"], ["10.0.0.0/30"], ["192.168.0.0/16", "10.0.0.0/8"]]
+)
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "caller"),
+    [
+        ("1.2.3.4", [], "1.2.3.4"),
+        ("1.2.3.4", ["9.9.9.9"], "1.2.3.4"),  # anyone can send the header
+        ("10.0.0.1", ["9.9.9.9"], "9.9.9.9"),
+        ("10.0.0.1", ["6.6.6.6, 9.9.9.9, 10.0.0.2"], "9.9.9.9"),
+        ("10.0.0.1", ["6.6.6.6", "9.9.9.9, 10.0.0.2"], "9.9.9.9"),
+        ("10.0.0.1", ["2001:db8::7"], "2001:db8::/64"),
+        ("10.0.0.1", ["9.9.9.9:4711"], "9.9.9.9"),
+        ("10.0.0.1", [], "10.0.0.1"),
+    ],
+)
+async def test_the_caller_is_the_nearest_hop_that_is_no_trusted_proxy(
+    trusted: list[str], peer: str, forwarded: list[str], caller: str
+) -> None:
+    headers = [("x-forwarded-for", value) for value in forwarded]
+    assert await caller_of(peer, trusted, headers) == {caller}
+
+
+async def test_without_trusted_proxies_no_forwarded_address_is_believed() -> None:
+    assert await caller_of("10.0.0.1", [], [("x-forwarded-for", "9.9.9.9")]) == {"10.0.0.1"}
+
+
+@pytest.mark.parametrize(("peer", "scheme"), [("10.1.2.3", "https"), ("1.2.3.4", "http")])
+async def test_the_scheme_is_what_a_trusted_proxy_says(peer: str, scheme: str) -> None:
+    config = fake_config(security={"trusted_proxies": ["10.0.0.0/8"]})
+    async with bounded(config, Bounds(), peer=peer) as (client, _):
+        answer = await client.get("/healthz/", headers={"x-forwarded-proto": "https"})
+    assert answer.headers["location"] == f"{scheme}://test/healthz"
+
+
+async def test_only_listed_web_pages_may_call_from_a_browser() -> None:
     config = fake_config(security={"keys": [key()], "cors_origins": ["https://good.example"]})
-    asked = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
+    preflight = {"access-control-request-method": "POST", "access-control-request-headers": "authorization"}
     async with served(config, fake_infer) as client:
-        good = await client.options(SEED, headers=asked | {"origin": "https://good.example"})
-        bad = await client.options(SEED, headers=asked | {"origin": "https://bad.example"})
+        good = await client.options(NATIVE, headers=preflight | {"origin": "https://good.example"})
+        bad = await client.options(NATIVE, headers=preflight | {"origin": "https://bad.example"})
     assert (good.status_code, good.headers["access-control-allow-origin"]) == (200, "https://good.example")
     assert "access-control-allow-origin" not in bad.headers
 
 
-async def test_browsers_are_told_not_to_guess_frame_or_tell(client: httpx.AsyncClient) -> None:
+async def test_answers_have_the_security_headers(client: httpx.AsyncClient) -> None:
     headers = (await client.get("/healthz")).headers
     assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
     assert headers["referrer-policy"] == "no-referrer"
@@ -242,5 +292,5 @@ async def test_the_schema_promises_401_where_a_key_is_needed(with_keys: bool) ->
         schema = (await client.get("/openapi.json", headers={"x-api-key": SECRET})).json()
     for path, methods in schema["paths"].items():
         for operation in methods.values():
-            shut = with_keys and path not in ("/health", "/healthz", "/readyz")
-            assert ("401" in operation["responses"]) == ("security" in operation) == shut, path
+            needs_key = with_keys and path not in ("/health", "/healthz", "/readyz")
+            assert ("401" in operation["responses"]) == ("security" in operation) == needs_key, path

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from whisper_serve import __version__
 from whisper_serve.api import asr_webservice, errors, native, operations
@@ -53,10 +54,11 @@ def create_api(service: Service, behind_proxy: bool = False) -> FastAPI:
     api.add_middleware(  # the last one added is the first one met
         Guard,
         ring=ApiKeys(security.keys, 1 / server.num_ingress) if security.keys else None,
-        trusted_proxies=security.trusted_proxies,
         admission=service.transcriber.admission,
         max_body_bytes=int(server.max_upload_mb * 1e6),
     )
+    if security.trusted_proxies:
+        api.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(security.trusted_proxies))
     if security.cors_origins:
         api.add_middleware(
             CORSMiddleware, allow_origins=security.cors_origins, allow_methods=["*"], allow_headers=["*"]

@@ -1,9 +1,10 @@
 """Settings of the server: where it listens, how much it accepts, and from whom."""
 
+from ipaddress import ip_interface
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from whisper_serve.config.defaults import MIN_DECODES, per_device
 from whisper_serve.section import Section, refusal
@@ -103,10 +104,26 @@ class Security(Section):
         (), description='web pages that may call the service, such as "https://example.org"; "*": all'
     )
     trusted_proxies: tuple[str, ...] = Field(
-        (), description="addresses of reverse proxies whose X-Forwarded-For is believed"
+        (),
+        description='addresses and networks, such as "10.0.0.0/8", of reverse proxies whose X-Forwarded-For and '
+        "X-Forwarded-Proto are believed",
     )
     tls_cert: Path | None = Field(None, description="certificate chain (PEM) to serve HTTPS with")
     tls_key: Path | None = Field(None, description="the certificate's private key (PEM)")
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                given = ip_interface(proxy)
+            except ValueError as e:
+                raise ValueError(
+                    f'{proxy!r} in it should be an address such as "10.0.0.1", or a network such as "10.0.0.0/8"'
+                ) from e
+            if given.ip != given.network.network_address:
+                raise ValueError(f'{proxy!r} in it is not a network; did you mean "{given.network}"?')
+        return proxies
 
     @model_validator(mode="after")
     def _consistent(self) -> "Security":

@@ -36,8 +36,6 @@ class CTranslate2Model:
 
     name = "ctranslate2"
 
-    name = "ctranslate2"
-
     def __init__(self, settings: EngineSettings) -> None:
         torch.set_num_threads(1)
         self.device = settings.device

@@ -78,6 +78,11 @@ def test_the_first_config_json_loads_unchanged() -> None:
             {"security": {"tls_cert": "cert.pem"}},
             "security.tls_key is null; tls_cert and tls_key go together",
         ),
+        (
+            {"security": {"trusted_proxies": ["proxy.local"]}},
+            "'proxy.local' in it should be an address such as",
+        ),
+        ({"security": {"trusted_proxies": ["10.0.0.1/8"]}}, 'is not a network; did you mean "10.0.0.0/8"?'),
         ("{", "is not JSON"),
         ([], "must hold a JSON object"),
     ],
@@ -208,3 +213,8 @@ def test_a_model_at_a_local_path_goes_by_its_last_part(tmp_path: Path) -> None:
     (tmp_path / "my-whisper.pt").touch()
     fields = {"model": {"size": str(tmp_path / "my-whisper.pt"), "aliases": ["whisper-1", "me/{size}"]}}
     assert load_config(written(tmp_path, fields)).model.ids == ("my-whisper", "whisper-1", "me/my-whisper")
+
+
+def test_trusted_proxies_are_addresses_and_networks() -> None:
+    proxies = ["10.0.0.1", "10.0.0.0/8", "2001:DB8::/32", "::1"]
+    assert Config(security={"trusted_proxies": proxies}).security.trusted_proxies == tuple(proxies)

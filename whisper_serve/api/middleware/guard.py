@@ -3,7 +3,6 @@
 Plain ASGI, so that streams and uploads pass without being gathered.
 """
 
-from collections.abc import Sequence
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from starlette.datastructures import Headers
@@ -21,19 +20,20 @@ NO_KEY = 1008  # WebSocket: policy violation
 
 
 class Guard:
-    """ring: None where everyone may come in. max_body_bytes: of one request."""
+    """ring: None where everyone may come in. max_body_bytes: of one request.
+
+    Behind a trusted proxy the client's address is set before, by uvicorn's ProxyHeadersMiddleware.
+    """
 
     def __init__(
         self,
         app: ASGIApp,
         ring: ApiKeys | None,
-        trusted_proxies: Sequence[str],
         admission: Admission,
         max_body_bytes: int,
     ) -> None:
         self.app = app
         self.ring = ring
-        self.trusted_proxies = trusted_proxies
         self.admission = admission
         self.max_body_bytes = max_body_bytes
 
@@ -53,11 +53,10 @@ class Guard:
             await self.app(scope, self._counted(receive, upload), send)
 
     def _caller(self, scope: Scope) -> str:
-        headers = Headers(scope=scope)
         if self.ring and scope["path"] not in OPEN:
-            return self.ring.caller(headers)
+            return self.ring.caller(Headers(scope=scope))
         client = scope.get("client")
-        return network_of(origin(client[0] if client else "", headers, self.trusted_proxies))
+        return network_of(client[0] if client else "")
 
     def _counted(self, receive: Receive, upload: Upload) -> Receive:
         """Count bytes as they come: a Content-Length may be missing, or lie."""
@@ -89,14 +88,6 @@ async def refuse(error: TranscriptionError, scope: Scope, receive: Receive, send
 def declared(scope: Scope) -> int:
     length = Headers(scope=scope).get("content-length", "")
     return int(length) if length.isdecimal() else 0
-
-
-def origin(address: str, headers: Headers, trusted: Sequence[str]) -> str:
-    """The nearest address that is none of our own proxies."""
-    hops = [hop.strip() for value in headers.getlist("x-forwarded-for") for hop in value.split(",")]
-    while address in trusted and hops:
-        address = hops.pop()
-    return address
 
 
 def network_of(address: str) -> str:
