@@ -36,15 +36,15 @@ async def test_subtitles_of_headerless_pcm_as_bazarr_asks_for_them(client: httpx
 
 
 async def test_each_output_is_in_its_format(client: httpx.AsyncClient) -> None:
-    said = "2.0 seconds at 0.0, batch of 1."
-    shown = {
+    text = "2.0 seconds at 0.0, batch of 1."
+    bodies = {
         output: (await post(client, f"output={output}", wav(2))).text
         for output in ("txt", "vtt", "tsv", "json")
     }
-    assert shown["txt"] == (await post(client, "", wav(2))).text == f"{said}\n"
-    assert webvtt.from_string(shown["vtt"]).captions[0].text == said
-    assert shown["tsv"] == f"start\tend\ttext\n0\t2000\t{said}\n"
-    body = json.loads(shown["json"])
+    assert bodies["txt"] == (await post(client, "", wav(2))).text == f"{text}\n"
+    assert webvtt.from_string(bodies["vtt"]).captions[0].text == text
+    assert bodies["tsv"] == f"start\tend\ttext\n0\t2000\t{text}\n"
+    body = json.loads(bodies["json"])
     assert (set(body), body["language"]) == ({"text", "segments", "language"}, "en")
 
 
@@ -88,7 +88,7 @@ async def test_headerless_sound_is_bounded_too() -> None:
     assert answer.status_code == 413
 
 
-async def test_the_language_is_told_with_its_probability() -> None:
+async def test_the_language_is_answered_with_its_probability() -> None:
     async def german(window: Window) -> WindowResult:
         assert len(window.samples) == 2 * SAMPLE_RATE
         return WindowResult((), "de", 0.98765)
@@ -98,7 +98,7 @@ async def test_the_language_is_told_with_its_probability() -> None:
     assert answer.json() == {"detected_language": "german", "language_code": "de", "confidence": 0.9877}
 
 
-async def test_silence_has_a_language_nobody_is_sure_of() -> None:
+async def test_silence_is_english_with_a_confidence_of_zero() -> None:
     async with served(fake_config(vad={"method": "energy"}), fake_infer) as client:
         answer = await post(client, "", wav(2, level=0), "/detect-language")
     assert answer.json() == {"detected_language": "english", "language_code": "en", "confidence": 0.0}

@@ -1,4 +1,4 @@
-"""The seed dialect over ASGI, with the fake engine behind it."""
+"""The native API over ASGI, with the fake engine behind it."""
 
 import re
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from whisper_serve.config.resolve import Resolved
 
 pytestmark = pytest.mark.anyio
 
-SEED_FIELDS = {"success", "text", "latency", "word_count", "gpu_memory", "error"}
+FIELDS = {"success", "text", "latency", "word_count", "gpu_memory", "error"}
 
 
 async def post(
@@ -20,26 +20,26 @@ async def post(
     return await client.post("/transcribe", files={"audio_file": (name, data)}, data=fields)
 
 
-async def test_a_recording_is_answered_in_the_seed_s_shape(client: httpx.AsyncClient) -> None:
+async def test_the_answer_has_the_native_fields(client: httpx.AsyncClient) -> None:
     answer = await post(client, wav(2))
     body = answer.json()
     assert answer.status_code == 200
-    assert set(body) == SEED_FIELDS
+    assert set(body) == FIELDS
     assert body["text"] == "2.0 seconds at 0.0, batch of 1."
     assert (body["success"], body["word_count"], body["gpu_memory"], body["error"]) == (True, 7, 0.0, None)
     assert 0 < body["latency"] < 10
 
 
-async def test_what_it_took_is_in_the_headers(client: httpx.AsyncClient) -> None:
+async def test_the_timings_are_in_the_headers(client: httpx.AsyncClient) -> None:
     headers = (await post(client, wav(2))).headers
     assert float(headers["x-audio-seconds"]) == 2.0
     for name in ("x-decode-ms", "x-queue-ms", "x-inference-ms", "x-batch-windows", "x-batch-seconds"):
         assert float(headers[name]) >= 0
 
 
-async def test_words_and_their_times_come_when_asked_for(client: httpx.AsyncClient) -> None:
+async def test_words_and_their_times_are_listed_on_request(client: httpx.AsyncClient) -> None:
     body = (await post(client, wav(2), word_timestamps="true")).json()
-    assert set(body) == SEED_FIELDS | {"segments"}
+    assert set(body) == FIELDS | {"segments"}
     assert " ".join(w["word"] for w in body["segments"][0]["words"]) == body["text"]
 
 
@@ -54,7 +54,7 @@ async def test_fields_may_be_empty_unknown_or_in_any_order(client: httpx.AsyncCl
 
 
 @pytest.mark.parametrize(
-    ("data", "fields", "said"),
+    ("data", "fields", "message"),
     [
         (b"", {}, "empty"),
         (b"not audio at all", {}, "audio"),
@@ -64,15 +64,15 @@ async def test_fields_may_be_empty_unknown_or_in_any_order(client: httpx.AsyncCl
         (wav(1), {"task": "sing"}, "task"),
     ],
 )
-async def test_a_mistake_is_400_with_a_sentence_in_the_seed_s_shape(
-    client: httpx.AsyncClient, data: bytes, fields: dict[str, str], said: str
+async def test_a_mistake_is_400_with_a_sentence_in_the_native_fields(
+    client: httpx.AsyncClient, data: bytes, fields: dict[str, str], message: str
 ) -> None:
     answer = await post(client, data, **fields)
     body = answer.json()
     assert answer.status_code == 400
-    assert set(body) == SEED_FIELDS
+    assert set(body) == FIELDS
     assert (body["success"], body["text"], body["word_count"]) == (False, "", 0)
-    assert said in body["error"]
+    assert message in body["error"]
 
 
 async def test_a_request_without_its_file_says_which_field_is_missing(client: httpx.AsyncClient) -> None:
@@ -89,13 +89,13 @@ async def test_a_broken_form_is_400(client: httpx.AsyncClient) -> None:
     headers = {"content-type": "multipart/form-data; boundary=x"}
     answer = await client.post("/transcribe", content=b"--y\r\nnonsense", headers=headers)
     assert answer.status_code == 400
-    assert set(answer.json()) == SEED_FIELDS
+    assert set(answer.json()) == FIELDS
 
 
-async def test_a_model_failure_is_500_in_the_seed_s_shape(client: httpx.AsyncClient) -> None:
+async def test_a_model_failure_is_500_in_the_native_fields(client: httpx.AsyncClient) -> None:
     answer = await post(client, wav(1), prompt="explode")
     assert answer.status_code == 500
-    assert set(answer.json()) == SEED_FIELDS
+    assert set(answer.json()) == FIELDS
     assert answer.headers["x-should-retry"] == "false"
 
 
@@ -117,7 +117,7 @@ async def test_a_request_id_is_taken_over_or_made(client: httpx.AsyncClient) -> 
     assert re.fullmatch(r"[0-9a-f-]{36}", made.headers["x-request-id"])
 
 
-async def test_health_is_exactly_the_seed_s(client: httpx.AsyncClient) -> None:
+async def test_health_answers_nothing_but_its_status(client: httpx.AsyncClient) -> None:
     answer = await client.get("/health")
     assert (answer.status_code, answer.json()) == (200, {"status": "healthy"})
     assert (await client.get("/readyz")).status_code == 200
@@ -147,4 +147,4 @@ class TestSmallLimits:
     async def test_a_recording_over_the_bound_is_413(self, client: httpx.AsyncClient) -> None:
         answer = await post(client, wav(3))
         assert answer.status_code == 413
-        assert set(answer.json()) == SEED_FIELDS
+        assert set(answer.json()) == FIELDS

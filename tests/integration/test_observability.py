@@ -1,4 +1,4 @@
-"""What is seen of a request from outside: over ASGI, with the fake engine."""
+"""Metrics and logs of requests, over ASGI, with the fake engine."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -58,7 +58,7 @@ async def test_a_stream_is_counted_once_it_is_over(client: httpx.AsyncClient, ke
     assert kept["requests"] == [(1, {"endpoint": "/transcribe/stream", "status": "200"})]
 
 
-async def test_paths_that_are_none_share_a_name(client: httpx.AsyncClient, kept: Kept) -> None:
+async def test_unknown_paths_share_a_label(client: httpx.AsyncClient, kept: Kept) -> None:
     for path in ("/nope", "/nope/2", "/v1/models/base"):
         await client.get(path)
     assert [labels["endpoint"] for _, labels in kept["requests"]] == [
@@ -80,27 +80,27 @@ def with_key() -> Resolved:
     return fake_config(security={"keys": [key]})
 
 
-async def test_who_shows_no_key_is_counted_as_refused(kept: Kept) -> None:
+async def test_a_request_without_a_key_is_counted_as_refused(kept: Kept) -> None:
     async with served(with_key(), fake_infer) as client:
         assert (await post(client)).status_code == 401
     assert kept["refused"] == [(1, {"endpoint": "/transcribe", "status": "401"})]
 
 
 @asynccontextmanager
-async def shown(config: Resolved) -> AsyncIterator[httpx.AsyncClient]:
+async def with_metrics(config: Resolved) -> AsyncIterator[httpx.AsyncClient]:
     async def ready() -> bool:
         return True
 
-    async def figures() -> str:
+    async def metrics() -> str:
         return "ray_whisper_serve_node_up 1\n"
 
-    api = create_api(Service(config, Transcriber(config, fake_infer), ready, figures))
+    api = create_api(Service(config, Transcriber(config, fake_infer), ready, metrics))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://test") as client:
         yield client
 
 
 async def test_metrics_are_prometheus_text_and_need_a_key_where_keys_are_set() -> None:
-    async with shown(with_key()) as client:
+    async with with_metrics(with_key()) as client:
         assert (await client.get("/metrics")).status_code == 401
         answer = await client.get("/metrics", headers={"authorization": f"Bearer {SECRET}"})
     assert answer.text == "ray_whisper_serve_node_up 1\n"
@@ -110,7 +110,7 @@ async def test_metrics_are_prometheus_text_and_need_a_key_where_keys_are_set() -
 async def test_without_keys_metrics_are_open_and_without_metrics_there_are_none(
     client: httpx.AsyncClient,
 ) -> None:
-    async with shown(fake_config()) as open_to_all:
+    async with with_metrics(fake_config()) as open_to_all:
         assert (await open_to_all.get("/metrics")).status_code == 200
     assert (await client.get("/metrics")).status_code == 404
 

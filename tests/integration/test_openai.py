@@ -86,15 +86,17 @@ async def test_subtitle_options_break_lines(client: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize("name", ["timestamp_granularities[]", "timestamp_granularities"])
 async def test_granularities_decide_on_segments_and_words(client: httpx.AsyncClient, name: str) -> None:
-    for asked, shown in [
+    for granularities, expected in [
         ([], {"segments"}),
         (["segment"], {"segments"}),
         (["word"], {"words"}),
         (["word", "segment"], {"words", "segments"}),
     ]:
-        body = (await post(client, response_format="verbose_json", **dict[str, Any]({name: asked}))).json()
+        body = (
+            await post(client, response_format="verbose_json", **dict[str, Any]({name: granularities}))
+        ).json()
         check("verbose_json", body)
-        assert {"segments", "words"} & set(body) == shown
+        assert {"segments", "words"} & set(body) == expected
     assert (body["task"], body["language"], body["duration"]) == ("transcribe", "english", 2.0)
 
 
@@ -248,7 +250,7 @@ async def test_a_wrong_path_or_method_is_answered_in_openai_s_shape(
         (KeyError("unforeseen"), 500, {"x-should-retry": "false"}),
     ],
 )
-async def test_every_failure_has_its_status_and_says_whether_to_try_again(
+async def test_every_failure_has_its_status_and_says_whether_a_retry_helps(
     error: Exception, status: int, headers: dict[str, str]
 ) -> None:
     async def failing(window: Window) -> WindowResult:
@@ -266,8 +268,8 @@ async def test_every_failure_has_its_status_and_says_whether_to_try_again(
         assert str(error) in answer.json()["error"]["message"]
 
 
-class Asked:
-    """An `infer` that keeps the options it was given."""
+class Recorder:
+    """An `infer` that keeps the windows it was given."""
 
     def __init__(self) -> None:
         self.windows: list[Window] = []
@@ -278,8 +280,8 @@ class Asked:
 
 
 async def test_fields_become_options() -> None:
-    asked = Asked()
-    async with served(fake_config(), asked) as client:
+    recorder = Recorder()
+    async with served(fake_config(), recorder) as client:
         await post(
             client,
             language="German",
@@ -289,7 +291,7 @@ async def test_fields_become_options() -> None:
             keywords__=["Shaggy", "Tik-Tok"],
             use_parallel="false",
         )
-    options = asked.windows[0].options
+    options = recorder.windows[0].options
     assert (options.language, options.prompt, options.temperature) == ("de", "Guten Tag", 0.4)
     assert options.hotwords == "Kaliko, Shaggy, Tik-Tok"
     assert not options.use_parallel
@@ -322,7 +324,7 @@ async def test_fields_become_options() -> None:
         ),
     ],
 )
-async def test_chunking_strategy_sets_how_speech_is_told(
+async def test_chunking_strategy_sets_voice_activity_detection(
     fields: dict[str, str], vad: VadOptions | None
 ) -> None:
     from whisper_serve.api.openai.forms import Chunking
@@ -364,7 +366,9 @@ async def test_silence_is_a_valid_empty_answer_in_every_format() -> None:
     assert done["text"] == ""
 
 
-async def test_capabilities_say_what_it_can_do(client: httpx.AsyncClient) -> None:
+async def test_capabilities_list_models_languages_formats_limits_and_streams(
+    client: httpx.AsyncClient,
+) -> None:
     body = (await client.get("/capabilities")).json()
     assert body["models"][0] == "base"
     assert body["tasks"] == ["transcribe", "translate"]
@@ -372,4 +376,7 @@ async def test_capabilities_say_what_it_can_do(client: httpx.AsyncClient) -> Non
     assert {".wav", ".mp3", ".m4a", ".ogg"} <= set(body["audio_formats"])
     assert body["response_formats"] == list(FORMATS)
     assert body["limits"] == {"max_upload_mb": 512, "max_audio_s": 14400}
-    assert {"kind": "sse", "path": "/transcribe/stream"} in body["streaming"]
+    assert body["streaming"] == [
+        {"kind": "sse", "path": "/transcribe/stream"},
+        {"kind": "sse", "path": "/v1/audio/transcriptions"},
+    ]

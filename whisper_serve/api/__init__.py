@@ -1,4 +1,4 @@
-"""HTTP. One file a dialect, each with its own router; to add one, write it and include it here."""
+"""HTTP. One module a dialect; to add one, write it with its Dialect, and list that here."""
 
 from typing import Any
 
@@ -13,26 +13,29 @@ from whisper_serve.api import asr_webservice, errors, native, operations
 from whisper_serve.api.deps import Service
 from whisper_serve.api.middleware.access_log import AccessLog
 from whisper_serve.api.middleware.api_keys import ApiKeys
-from whisper_serve.api.middleware.guard import OPEN, Guard
+from whisper_serve.api.middleware.guard import Guard
 from whisper_serve.api.openai import routes as openai
 from whisper_serve.errors import TranscriptionError
 
-DIALECTS = (native, openai, asr_webservice, operations)
+# Paths that none of them owns are answered as the first one would.
+DIALECTS = (native.DIALECT, openai.DIALECT, asr_webservice.DIALECT, operations.DIALECT)
+KEYLESS = frozenset[str]().union(*(dialect.keyless for dialect in DIALECTS))
+ENDPOINTS = frozenset(route.path for dialect in DIALECTS for route in dialect.routes)
 
 
 class Api(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """FastAPI promises 422 for a malformed field; here that is 400, in the body of its dialect.
 
-        With keys, every door but those for watchers answers 401 without one.
+        With API keys, every path but the keyless ones answers 401 without one.
         """
         schema = super().openapi()
         keys = self.state.service.config.security.keys
         for name, path in schema["paths"].items():
             for operation in path.values():
                 operation["responses"].pop("422", None)
-                if keys and name not in OPEN:
-                    operation["responses"]["401"] = {"description": "no key, or one that is not known"}
+                if keys and name not in KEYLESS:
+                    operation["responses"]["401"] = {"description": "There is no API key, or an unknown one."}
                     operation["security"] = [{"key": []}]
         if keys:
             schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
@@ -50,10 +53,24 @@ def create_api(service: Service, behind_proxy: bool = False) -> FastAPI:
         title="whisper_serve", summary="Speech to text: Whisper, served by Ray Serve.", version=__version__
     )
     api.state.service = service
+    api.state.dialects = DIALECTS
+    add_middleware(api, service, behind_proxy)
+    api.add_exception_handler(RequestValidationError, errors.malformed)
+    api.add_exception_handler(HTTPException, errors.refused)
+    for error in (TranscriptionError, Exception):
+        api.add_exception_handler(error, errors.failed)
+    for dialect in DIALECTS:
+        api.include_router(dialect.router)
+    return api
+
+
+def add_middleware(api: FastAPI, service: Service, behind_proxy: bool) -> None:
+    """The last one added is the first one that a request passes."""
     server, security = service.config.server, service.config.security
-    api.add_middleware(  # the last one added is the first one met
+    api.add_middleware(
         Guard,
-        ring=ApiKeys(security.keys, 1 / server.num_ingress) if security.keys else None,
+        api_keys=ApiKeys(security.keys, 1 / server.num_ingress) if security.keys else None,
+        keyless=KEYLESS,
         admission=service.transcriber.admission,
         max_body_bytes=int(server.max_upload_mb * 1e6),
     )
@@ -63,12 +80,4 @@ def create_api(service: Service, behind_proxy: bool = False) -> FastAPI:
         api.add_middleware(
             CORSMiddleware, allow_origins=security.cors_origins, allow_methods=["*"], allow_headers=["*"]
         )
-    endpoints = frozenset(route.path for dialect in DIALECTS for route in dialect.router.routes)
-    api.add_middleware(AccessLog, endpoints, answers_id=not behind_proxy)
-    api.add_exception_handler(TranscriptionError, errors.failed)
-    api.add_exception_handler(RequestValidationError, errors.malformed)
-    api.add_exception_handler(HTTPException, errors.refused)
-    api.add_exception_handler(Exception, errors.broken)
-    for dialect in DIALECTS:
-        api.include_router(dialect.router)
-    return api
+    api.add_middleware(AccessLog, ENDPOINTS, answers_id=not behind_proxy)

@@ -1,4 +1,4 @@
-"""whisper-asr-webservice's API, which Bazarr and Speakr speak: a recording in, subtitles or its language out."""
+"""The API of whisper-asr-webservice, which Bazarr and Speakr use: transcripts as files, and language detection."""
 
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -7,8 +7,19 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from whisper_serve.api.deps import CallerDep, ServiceDep
-from whisper_serve.api.forms import LANGUAGE, PROMPT, TASK, Blank, FileField, Language, one_of, vad_options
-from whisper_serve.api.native import REFUSALS
+from whisper_serve.api.dialect import Dialect
+from whisper_serve.api.errors import Failure, failure_body, refusals
+from whisper_serve.api.forms import (
+    LANGUAGE,
+    PROMPT,
+    TASK,
+    VAD,
+    Blank,
+    FileField,
+    Language,
+    one_of,
+    vad_options,
+)
 from whisper_serve.api.openai.schemas import WhisperTranscription
 from whisper_serve.api.responses import content, rendered
 from whisper_serve.text.formats import DEFAULT_LANGUAGE, RenderOptions
@@ -16,11 +27,13 @@ from whisper_serve.text.languages import LANGUAGES
 from whisper_serve.types import Options, Task
 
 router = APIRouter(tags=["whisper-asr-webservice"])
+DIALECT = Dialect(router, failure_body)
 
+REFUSALS = refusals(Failure, without=(404,))
 OUTPUTS = {name: name for name in ("txt", "vtt", "srt", "tsv")} | {"json": "whisper_json"}  # to FORMATS
-ENCODE = "false: the file is bare samples, 16-bit little-endian, 16 kHz, mono"
+ENCODE = "false: the file has no header, only samples: 16-bit little-endian, 16 kHz, mono"
 SUBTITLES: dict[str, Any] = {
-    "description": "as output says",
+    "description": "The transcript, in the format that output names.",
     "model": WhisperTranscription,
     "content": content(),
 }
@@ -29,7 +42,7 @@ SUBTITLES: dict[str, Any] = {
 class Detected(BaseModel):
     detected_language: str = Field(description="its English name", examples=["english"])
     language_code: str = Field(description="ISO 639-1", examples=["en"])
-    confidence: float = Field(description="0 to 1; 0 where nobody speaks", examples=[0.99])
+    confidence: float = Field(description="0 to 1; 0 for a recording without speech", examples=[0.99])
 
 
 @router.post("/asr", response_class=Response, responses=REFUSALS | {200: SUBTITLES})
@@ -42,19 +55,17 @@ async def asr(
     task: Annotated[Task, Query(description=TASK, examples=["translate"])] = "transcribe",
     language: Annotated[Language, Query(description=LANGUAGE, examples=["en"])] = None,
     initial_prompt: Annotated[str, Query(description=PROMPT, examples=["Whisper, Ray Serve."])] = "",
-    vad_filter: Annotated[
-        bool | None, Blank, Query(description="false: hear silences too", examples=[True])
-    ] = None,
+    vad_filter: Annotated[bool | None, Blank, Query(description=VAD, examples=[True])] = None,
     word_timestamps: Annotated[
-        bool, Query(description="words with their times, in json", examples=[True])
+        bool, Query(description="list words with their times, in json", examples=[True])
     ] = False,
     output: Annotated[
         str,
         one_of(OUTPUTS),
-        Query(description="form of the answer", examples=["srt"], json_schema_extra={"enum": [*OUTPUTS]}),
+        Query(description="format of the answer", examples=["srt"], json_schema_extra={"enum": [*OUTPUTS]}),
     ] = "txt",
 ) -> Response:
-    """Transcribe a recording into a file."""
+    """Transcribe a recording, and answer with a file."""
     options = Options(
         language=language,
         task=task,
@@ -79,6 +90,8 @@ async def detect_language(
     encode: Annotated[bool, Query(description=ENCODE, examples=[False])] = True,
 ) -> Detected:
     """The language of the first speech in a recording."""
-    heard = await service.transcriber.detect(await audio_file.read(), Options(headerless=not encode), caller)
-    code, confidence = (heard.language, heard.language_probability) if heard else (DEFAULT_LANGUAGE, 0.0)
+    options = Options(headerless=not encode)
+    result = await service.transcriber.detect(await audio_file.read(), options, caller)
+    code = result.language if result else DEFAULT_LANGUAGE
+    confidence = result.language_probability if result else 0.0
     return Detected(detected_language=LANGUAGES[code], language_code=code, confidence=round(confidence, 4))

@@ -1,18 +1,17 @@
-"""Errors to HTTP: one table from kind to status, and one body for each dialect."""
+"""Errors to HTTP: one table from kind to status. The body is that of the dialect whose path was requested."""
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
 from logging import getLogger
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from whisper_serve.api.dialect import Problem, dialect_of
 from whisper_serve.errors import Overloaded, TranscriptionError
 from whisper_serve.telemetry.logs import NAME
 
@@ -29,38 +28,17 @@ STATUS = {
 
 # What /openapi.json says of each refusal that transcriptions may meet.
 MEANING = {
-    400: "not a recording that can be read, or a field that makes no sense",
-    404: "the model is not one that is served",
-    413: "more bytes or seconds than the service takes",
-    429: "no room in the queue; see Retry-After",
-    500: "the model failed",
-    503: "no model replica is ready",
-    504: "it took longer than a request may",
+    400: "The file is not a recording that can be read, or a field has a value that is not allowed.",
+    404: "The requested model is not served.",
+    413: "The upload has more bytes, or the recording more seconds, than the service accepts.",
+    429: "The queue is full, or the caller's limit is reached; Retry-After says when to try again.",
+    500: "The model failed.",
+    503: "No model replica is ready.",
+    504: "The request took longer than it may.",
 }
 
 # Clients try again on 5xx by themselves: tell them where it cannot help.
 NO_RETRY = {"x-should-retry": "false"}
-
-
-def refusals(body: type[BaseModel], without: tuple[int, ...] = ()) -> dict[int | str, dict[str, Any]]:
-    """FastAPI's `responses`: every refusal in a dialect's `body`, but for those `without`."""
-    return {
-        status: {"model": body, "description": said}
-        for status, said in MEANING.items()
-        if status not in without
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """An error as HTTP knows it."""
-
-    status: int
-    message: str
-    param: str | None = None  # the field at fault
-    code: str | None = None  # for programs, in OpenAI's words
-    headers: Mapping[str, str] = field(default_factory=dict)
-
 
 # What OpenAI's clients look for beside the status. All that can be looked up, and not found, is a model.
 CODES = {
@@ -70,7 +48,33 @@ CODES = {
 }
 
 
+class Failure(BaseModel):
+    """The service's own error body, with the fields of its answer to a transcription."""
+
+    success: Literal[False] = False
+    text: Literal[""] = ""
+    latency: float = Field(description="seconds this request took")
+    word_count: Literal[0] = 0
+    gpu_memory: float = 0.0
+    error: str = Field(description="one sentence: what was wrong", examples=["the file is empty"])
+
+
+def failure_body(request: Request, problem: Problem) -> dict[str, Any]:
+    latency = round(time.perf_counter() - request.state.began, 4)
+    return Failure(latency=latency, error=problem.message).model_dump()
+
+
+def refusals(body: type[BaseModel], without: tuple[int, ...] = ()) -> dict[int | str, dict[str, Any]]:
+    """FastAPI's `responses`: every refusal in a dialect's `body`, but for those `without`."""
+    return {
+        status: {"model": body, "description": meaning}
+        for status, meaning in MEANING.items()
+        if status not in without
+    }
+
+
 async def failed(request: Request, error: Exception) -> JSONResponse:
+    """Our own errors, and whatever nobody foresaw."""
     return answer(request, as_problem(error))
 
 
@@ -79,28 +83,24 @@ async def malformed(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     param = str([*first["loc"], "body"][1])  # after "body" or "query"; before the index in a list
-    said = first["msg"].removeprefix("Value error, ")
-    if said.startswith("Expected UploadFile"):
-        said = "must be a file, sent as a form part with a filename"
-    return answer(request, Problem(400, f"{param}: {said[0].lower()}{said[1:]}", param))
+    message = first["msg"].removeprefix("Value error, ")
+    if message.startswith("Expected UploadFile"):
+        message = "must be a file, sent as a form part with a filename"
+    return answer(request, Problem(400, f"{param}: {message[0].lower()}{message[1:]}", param))
 
 
 async def refused(request: Request, error: Exception) -> JSONResponse:
     """Starlette's and FastAPI's own refusals: no such path, wrong method, unreadable form."""
     assert isinstance(error, HTTPException)
-    said = f"{request.method} {request.url.path}: {error.detail}"
-    own_words = error.detail and error.detail != HTTPStatus(error.status_code).phrase
+    message = error.detail
+    if not message or message == HTTPStatus(error.status_code).phrase:
+        message = f"{request.method} {request.url.path}: {error.detail}"
     code = "unknown_url" if error.status_code == 404 else None
-    message = error.detail if own_words else said
     return answer(request, Problem(error.status_code, message, None, code, error.headers or {}))
 
 
-async def broken(request: Request, error: Exception) -> JSONResponse:
-    return answer(request, as_problem(error))
-
-
 def as_problem(error: Exception) -> Problem:
-    """Of our own errors; any other is told to the log, and the caller where to look."""
+    """Of our own errors; of any other the log has the traceback, and the caller learns where to look."""
     if not isinstance(error, TranscriptionError):
         getLogger(NAME).error("unforeseen", exc_info=error)
         return Problem(500, "the service failed; its log has the request id", headers=NO_RETRY)
@@ -118,37 +118,5 @@ def answer(request: Request, problem: Problem) -> JSONResponse:
 
 
 def as_body(request: Request, problem: Problem) -> dict[str, Any]:
-    """In the dialect of the path that was asked."""
-    render = next(render for prefix, render in BODIES if request.url.path.startswith(prefix))
-    return render(request, problem)
-
-
-def openai_body(request: Request, problem: Problem) -> dict[str, Any]:
-    kind = "server_error" if problem.status >= 500 else "invalid_request_error"
-    return {
-        "error": {
-            "message": problem.message,
-            "type": "rate_limit_error" if problem.status == 429 else kind,
-            "param": problem.param,
-            "code": problem.code,
-        }
-    }
-
-
-def seed_body(request: Request, problem: Problem) -> dict[str, Any]:
-    latency = time.perf_counter() - request.state.began
-    return {
-        "success": False,
-        "text": "",
-        "latency": round(latency, 4),
-        "word_count": 0,
-        "gpu_memory": 0.0,
-        "error": problem.message,
-    }
-
-
-# The first prefix that fits decides, so the last fits all.
-BODIES: list[tuple[str, Callable[[Request, Problem], dict[str, Any]]]] = [
-    ("/v1/", openai_body),
-    ("", seed_body),
-]
+    """In the dialect of the path that was requested."""
+    return dialect_of(request).error_body(request, problem)

@@ -1,4 +1,4 @@
-"""Form fields that several dialects share, and what they mean."""
+"""Form fields that several dialects share: their types, checks and descriptions."""
 
 from collections.abc import Iterable
 from typing import Annotated
@@ -20,7 +20,7 @@ def without_blanks(values: object) -> object:
     return [value for value in values if value != ""] if isinstance(values, (list, tuple)) else values
 
 
-def spoken(language: str | None) -> str | None:
+def known_language(language: str | None) -> str | None:
     """The language's code; ValueError for one that Whisper does not know."""
     if language is None or language.lower() == "auto":
         return None
@@ -45,38 +45,44 @@ def one_of(names: Iterable[str]) -> AfterValidator:
 
 
 def mistake(field: str, message: str) -> RequestValidationError:
-    """One that shows only when fields are seen together; answered like those FastAPI finds."""
+    """A mistake that FastAPI cannot find in one field by itself; answered like those that it finds."""
     return RequestValidationError([{"type": "value_error", "loc": ("body", field), "msg": message}])
 
 
 Blank = BeforeValidator(blank_is_absent)
 Listed = BeforeValidator(without_blanks)
-Language = Annotated[str | None, Blank, AfterValidator(spoken)]
+Language = Annotated[str | None, Blank, AfterValidator(known_language)]
 
-LANGUAGE = "the language spoken, as ISO 639-1 code or English name; absent: detected"
-PROMPT = "words the recording is likely to hold, or the text before it"
-TASK = "translate: into English"
+LANGUAGE = "language of the speech, as ISO 639-1 code or English name; absent: detected"
+PROMPT = "words that are likely in the recording, or the text that precedes it"
+TASK = "translate: answer in English"
+VAD = "false: transcribe silences too, without voice activity detection; absent: as configured"
 
 FileField = Annotated[
     UploadFile, File(description="a recording, or a video with sound, in any common format")
 ]
 LanguageField = Annotated[Language, Form(description=LANGUAGE, examples=["en"])]
 PromptField = Annotated[str, Form(description=PROMPT, examples=["Whisper, Ray Serve."])]
-HotwordsField = Annotated[str, Form(description="names and terms to favour", examples=["Kaliko, Shaggy"])]
+HotwordsField = Annotated[
+    str, Form(description="names and terms that are likely in the recording", examples=["Kaliko, Shaggy"])
+]
 TemperatureField = Annotated[
     float,
     Form(
         ge=0,
         le=1,
-        description="0: the likeliest words, and warmer tries where they look wrong; above: sampled at it",
+        description="0: the likeliest words, and again at higher temperatures where they repeat or are unlikely; "
+        "above 0: sampled at this temperature",
         examples=[0.2],
     ),
 ]
 TaskField = Annotated[Task, Form(description=TASK, examples=["translate"])]
 ParallelField = Annotated[
-    bool, Form(description="false: one stretch of the recording at a time", examples=[False])
+    bool,
+    Form(description="false: transcribe the windows of the recording one after another", examples=[False]),
 ]
 
 
 def vad_options(vad: bool | None) -> VadOptions | None:
+    """None: as configured."""
     return VadOptions(method="off") if vad is False else None

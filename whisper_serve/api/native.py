@@ -1,4 +1,4 @@
-"""POST /transcribe, the seed dialect: a recording in; its words, and what they took, out, at once or as events."""
+"""The service's own API: POST /transcribe answers a transcript at once, /transcribe/stream as events."""
 
 import time
 from collections.abc import AsyncGenerator
@@ -11,8 +11,10 @@ from pydantic import BaseModel, Field
 
 from whisper_serve.api import sse
 from whisper_serve.api.deps import CallerDep, ServiceDep
-from whisper_serve.api.errors import refusals
+from whisper_serve.api.dialect import Dialect, Stream
+from whisper_serve.api.errors import Failure, failure_body, refusals
 from whisper_serve.api.forms import (
+    VAD,
     FileField,
     HotwordsField,
     LanguageField,
@@ -27,33 +29,35 @@ from whisper_serve.text.formats import rounded
 from whisper_serve.types import Dropped, Gap, Options, Segment, Transcript
 
 router = APIRouter(tags=["transcription"])
+STREAM = "/transcribe/stream"
+DIALECT = Dialect(router, failure_body, (Stream(kind="sse", path=STREAM),))
 
 
-class SpokenWord(BaseModel):
+class TimedWord(BaseModel):
     word: str
     start: float = Field(description="seconds from the start of the recording")
     end: float
     probability: float
 
 
-class SpokenSegment(BaseModel):
+class TimedSegment(BaseModel):
     start: float = Field(description="seconds from the start of the recording")
     end: float
     text: str
-    words: list[SpokenWord]
+    words: list[TimedWord]
 
 
-class Missing(BaseModel):
+class MissingRange(BaseModel):
     start: float = Field(description="seconds from the start of the recording")
     end: float
-    error: str = Field(description="why it could not be heard")
+    error: str = Field(description="why it could not be transcribed")
 
 
-class LeftOut(BaseModel):
+class DroppedSegment(BaseModel):
     start: float = Field(description="seconds from the start of the recording")
     end: float
     text: str
-    reason: str = Field(description="the filter that took it for invented")
+    reason: str = Field(description="the filter that removed it")
 
 
 class Transcribed(BaseModel):
@@ -62,20 +66,24 @@ class Transcribed(BaseModel):
     latency: float = Field(description="seconds this request took")
     word_count: int
     gpu_memory: float = Field(description="gigabytes of GPU memory in use; 0 on a CPU")
-    error: str | None = Field(description="one sentence, where success is false")
-    segments: list[SpokenSegment] = Field([], description="with word_timestamps only")
-    success_rate: float = Field(1.0, description="share of the speech windows heard; with allow_partial only")
-    gaps: list[Missing] = Field([], description="with allow_partial only")
-    dropped: list[LeftOut] = Field([], description="with allow_partial only")
+    error: str | None = Field(description="null; one sentence where success is false")
+    segments: list[TimedSegment] = Field([], description="with word_timestamps only")
+    success_rate: float = Field(
+        1.0, description="share of the windows that were transcribed; with allow_partial only"
+    )
+    gaps: list[MissingRange] = Field([], description="what could not be transcribed; with allow_partial only")
+    dropped: list[DroppedSegment] = Field(
+        [], description="segments that filters removed; with allow_partial only"
+    )
 
 
-REFUSALS = refusals(Transcribed, without=(404,))
-EVENTS: dict[str, Any] = {"description": "events", "content": sse.CONTENT}
+REFUSALS = refusals(Failure, without=(404,))
+EVENTS: dict[str, Any] = {"description": "Server-sent events.", "content": sse.CONTENT}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """The form of both endpoints."""
+class NativeForm:
+    """The fields of both endpoints."""
 
     audio_file: FileField
     language: LanguageField = None
@@ -84,16 +92,14 @@ class Asked:
     hotwords: HotwordsField = ""
     temperature: TemperatureField = 0.0
     word_timestamps: Annotated[
-        bool, Form(description="answer segments and words with their times", examples=[True])
+        bool, Form(description="list segments and words with their times", examples=[True])
     ] = False
-    vad: Annotated[
-        bool | None, Form(description="false: hear silences too; absent: as configured", examples=[False])
-    ] = None
+    vad: Annotated[bool | None, Form(description=VAD, examples=[False])] = None
     use_parallel: ParallelField = True
     allow_partial: Annotated[
         bool,
         Form(
-            description="where the model fails on a stretch: answer the rest, and name what is missing",
+            description="where the model fails on a part of the recording: answer the rest, and list what is missing",
             examples=[True],
         ),
     ] = False
@@ -118,27 +124,27 @@ async def transcribe(
     response: Response,
     service: ServiceDep,
     caller: CallerDep,
-    asked: Annotated[Asked, Depends()],
+    form: Annotated[NativeForm, Depends()],
 ) -> Transcribed:
     """Transcribe a recording."""
-    options = asked.options()
-    transcript = await service.transcriber.transcribe(await asked.audio_file.read(), options, caller)
+    options = form.options()
+    transcript = await service.transcriber.transcribe(await form.audio_file.read(), options, caller)
     response.headers.update(timing_headers(request, transcript))
     return as_answer(request, transcript, options)
 
 
-@router.post("/transcribe/stream", response_class=Response, responses=REFUSALS | {200: EVENTS})
+@router.post(STREAM, response_class=Response, responses=REFUSALS | {200: EVENTS})
 async def transcribe_stream(
-    request: Request, service: ServiceDep, asked: Annotated[Asked, Depends()]
+    request: Request, service: ServiceDep, form: Annotated[NativeForm, Depends()]
 ) -> Response:
-    """The same, as server-sent events.
+    """Transcribe a recording, and answer with server-sent events as its words become known.
 
-    Each adds `text`, and says in `done` which share of the recording is
-    behind it; with word_timestamps it has `segments` too. The last event is
-    what POST /transcribe answers, or its error.
+    Each event adds `text`, and says in `done` which share of the recording
+    has been transcribed; with word_timestamps it has `segments` too. The last
+    event is what POST /transcribe answers, or its error.
     """
-    options = asked.options()
-    pieces = sse.pieces(request, service, await asked.audio_file.read(), options)
+    options = form.options()
+    pieces = sse.pieces(request, service, await form.audio_file.read(), options)
     return await sse.respond(request, events(request, pieces, options))
 
 
@@ -152,18 +158,18 @@ async def events(
                 continue
             event: sse.Event = {"text": piece.text, "done": round(piece.step.done, 4)}
             if options.word_timestamps:
-                event["segments"] = [as_segment(s).model_dump() for s in piece.step.segments]
+                event["segments"] = [as_timed_segment(s).model_dump() for s in piece.step.segments]
             yield event
 
 
 def as_answer(request: Request, transcript: Transcript, options: Options) -> Transcribed:
     more: dict[str, Any] = {}
     if options.word_timestamps:
-        more["segments"] = [as_segment(s) for s in transcript.segments]
+        more["segments"] = [as_timed_segment(s) for s in transcript.segments]
     if options.allow_partial:
         more["success_rate"] = round(transcript.success_rate, 4)
-        more["gaps"] = [as_missing(gap) for gap in transcript.gaps]
-        more["dropped"] = [as_left_out(dropped) for dropped in transcript.dropped]
+        more["gaps"] = [as_missing_range(gap) for gap in transcript.gaps]
+        more["dropped"] = [as_dropped_segment(dropped) for dropped in transcript.dropped]
     return Transcribed(
         success=True,
         text=transcript.text,
@@ -175,13 +181,13 @@ def as_answer(request: Request, transcript: Transcript, options: Options) -> Tra
     )
 
 
-def as_segment(segment: Segment) -> SpokenSegment:
-    return SpokenSegment(
+def as_timed_segment(segment: Segment) -> TimedSegment:
+    return TimedSegment(
         start=rounded(segment.start),
         end=rounded(segment.end),
         text=segment.text.strip(),
         words=[
-            SpokenWord(
+            TimedWord(
                 word=w.text.strip(),
                 start=rounded(w.start),
                 end=rounded(w.end),
@@ -192,13 +198,13 @@ def as_segment(segment: Segment) -> SpokenSegment:
     )
 
 
-def as_missing(gap: Gap) -> Missing:
-    return Missing(start=rounded(gap.start), end=rounded(gap.end), error=gap.error)
+def as_missing_range(gap: Gap) -> MissingRange:
+    return MissingRange(start=rounded(gap.start), end=rounded(gap.end), error=gap.error)
 
 
-def as_left_out(dropped: Dropped) -> LeftOut:
+def as_dropped_segment(dropped: Dropped) -> DroppedSegment:
     segment = dropped.segment
-    return LeftOut(
+    return DroppedSegment(
         start=rounded(segment.start),
         end=rounded(segment.end),
         text=segment.text.strip(),

@@ -1,11 +1,13 @@
-"""For those who run it or look for it: does it live, has it its model, what can it do."""
+"""For operators and tools: whether the service is alive, whether it is ready, what it can do, its metrics."""
 
 from typing import Literal, get_args
 
-from fastapi import APIRouter, HTTPException, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from pydantic import BaseModel, Field
 
 from whisper_serve.api.deps import ServiceDep
+from whisper_serve.api.dialect import Dialect, Stream
+from whisper_serve.api.errors import failure_body
 from whisper_serve.audio.containers import ANY, CONTAINERS
 from whisper_serve.telemetry.prometheus import CONTENT_TYPE
 from whisper_serve.text.formats import FORMATS
@@ -13,6 +15,7 @@ from whisper_serve.text.languages import LANGUAGES
 from whisper_serve.types import Task
 
 router = APIRouter(tags=["operations"])
+DIALECT = Dialect(router, failure_body, keyless=frozenset(("/health", "/healthz", "/readyz")))
 
 
 class Health(BaseModel):
@@ -29,25 +32,18 @@ class Limits(BaseModel):
     max_audio_s: float = Field(description="of a recording, in seconds")
 
 
-class Stream(BaseModel):
-    kind: str = Field(examples=["sse"])
-    path: str = Field(examples=["/transcribe/stream"])
-
-
-STREAMS = [
-    Stream(kind="sse", path="/transcribe/stream"),
-    Stream(kind="sse", path="/v1/audio/transcriptions"),
-]
-
-
 class Capabilities(BaseModel):
-    models: list[str] = Field(description="ids the model goes by; the first is its own", examples=[["base"]])
+    models: list[str] = Field(
+        description="ids by which the model can be requested; the first is its own", examples=[["base"]]
+    )
     device: str = Field(description="cpu or cuda", examples=["cpu"])
     tasks: list[str] = Field(examples=[["transcribe", "translate"]])
     languages: dict[str, str] = Field(
         description="ISO 639-1 code to English name", examples=[{"en": "english"}]
     )
-    audio_formats: list[str] = Field(description="told by content, not by name", examples=[[".flac", ".wav"]])
+    audio_formats: list[str] = Field(
+        description="recognised by content, not by name", examples=[[".flac", ".wav"]]
+    )
     response_formats: list[str] = Field(description="of /v1/audio", examples=[["json", "srt"]])
     streaming: list[Stream]
     limits: Limits
@@ -56,7 +52,7 @@ class Capabilities(BaseModel):
 @router.get("/health", response_model_exclude_none=True, responses={503: {"model": Health}})
 @router.get("/readyz", response_model_exclude_none=True, responses={503: {"model": Health}})
 async def health(service: ServiceDep, response: Response) -> Health:
-    """Whether a transcription would be answered now; 503 with a reason until a model replica answers."""
+    """Whether the service can transcribe now; 503 with a reason until a model replica answers."""
     if await service.ready():
         return Health(status="healthy")
     response.status_code = 503
@@ -65,13 +61,13 @@ async def health(service: ServiceDep, response: Response) -> Health:
 
 @router.get("/healthz")
 async def healthz() -> Alive:
-    """Whether the process lives."""
+    """Whether the process is alive."""
     return Alive()
 
 
 @router.get("/capabilities")
-async def capabilities(service: ServiceDep) -> Capabilities:
-    """What this service can do, and how much of it at once."""
+async def capabilities(request: Request, service: ServiceDep) -> Capabilities:
+    """The models, languages, formats and streams of this service, and its limits."""
     model, server = service.config.model, service.config.server
     any_format = sorted({name for container in CONTAINERS.values() for name in container.extensions})
     english_only = model.ids[0].endswith(".en")
@@ -82,7 +78,7 @@ async def capabilities(service: ServiceDep) -> Capabilities:
         languages={"en": LANGUAGES["en"]} if english_only else LANGUAGES,
         audio_formats=any_format if ANY in model.supported_formats else list(model.supported_formats),
         response_formats=list(FORMATS),
-        streaming=STREAMS,
+        streaming=[stream for dialect in request.app.state.dialects for stream in dialect.streams],
         limits=Limits(max_upload_mb=server.max_upload_mb, max_audio_s=server.max_audio_s),
     )
 
@@ -99,11 +95,11 @@ async def capabilities(service: ServiceDep) -> Capabilities:
     },
 )
 async def metrics(service: ServiceDep) -> Response:
-    """What the ingress and every model replica of the cluster count, gathered from all its nodes.
+    """The metrics of the ingress and of every model replica, gathered from all nodes of the cluster.
 
-    The figures are some seconds old. A node that does not answer is left out,
-    and ray_whisper_serve_node_up says which.
+    The values are some seconds old. A node that does not answer is left out,
+    and its ray_whisper_serve_node_up is 0.
     """
     if service.metrics is None:
-        raise HTTPException(404, "no metrics are kept: server.metrics is false")
+        raise HTTPException(404, "there are no metrics: server.metrics is false")
     return Response(await service.metrics(), media_type=CONTENT_TYPE)

@@ -1,4 +1,4 @@
-"""A transcript as an HTTP response: its body in a format, and what it took as headers, log fields and metrics."""
+"""A transcript as an HTTP response: its body in a format, and its timings as headers, log fields and metrics."""
 
 import time
 from typing import Any
@@ -28,37 +28,37 @@ def rendered(request: Request, transcript: Transcript, format: str, render: Rend
 
 
 def content() -> dict[str, Any]:
-    """For OpenAPI: the media types of the formats that are no JSON."""
+    """For OpenAPI: the media types of the formats that are not JSON."""
     return {row.media_type: TEXT for row in FORMATS.values() if row.media_type != "application/json"}
 
 
 def timing_headers(request: Request, transcript: Transcript) -> dict[str, str]:
-    """Note the figures for the log and the metrics; return them as headers."""
-    took = transcript.timings
-    figures = {
+    """The timings as headers. They go into the log and the metrics too."""
+    timings = transcript.timings
+    values = {
         "audio_seconds": f"{transcript.duration:.3f}",
-        "decode_ms": f"{took.decode_s * 1000:.1f}",
-        "queue_ms": f"{took.queue_s * 1000:.1f}",
-        "inference_ms": f"{took.inference_s * 1000:.1f}",
-        "batch_windows": f"{took.batch_windows:g}",
-        "batch_seconds": f"{took.batch_audio_s:.1f}",
+        "decode_ms": f"{timings.decode_s * 1000:.1f}",
+        "queue_ms": f"{timings.queue_s * 1000:.1f}",
+        "inference_ms": f"{timings.inference_s * 1000:.1f}",
+        "batch_windows": f"{timings.batch_windows:g}",
+        "batch_seconds": f"{timings.batch_audio_s:.1f}",
     }
-    fields: dict[str, float | str] = {name: float(value) for name, value in figures.items()}
+    fields: dict[str, float | str] = {name: float(value) for name, value in values.items()}
     fields["windows"] = transcript.windows
     if request.app.state.service.config.logging.transcripts:
         fields["text"] = transcript.text
     request.state.log = fields
     count(request, transcript)
-    return {f"x-{name.replace('_', '-')}": value for name, value in figures.items()}
+    return {f"x-{name.replace('_', '-')}": value for name, value in values.items()}
 
 
 def count(request: Request, transcript: Transcript) -> None:
-    took, endpoint = transcript.timings, request.scope["route"].path
+    timings, endpoint = transcript.timings, request.scope["route"].path
     seconds = time.perf_counter() - request.state.began
     record(AUDIO, transcript.duration, endpoint=endpoint)
     record(REAL_TIME_FACTOR, seconds / transcript.duration, endpoint=endpoint)
-    record(DECODE_TIME, took.decode_s)
-    record(QUEUE_TIME, took.queue_s)
-    record(INFERENCE_TIME, took.inference_s)
+    record(DECODE_TIME, timings.decode_s)
+    record(QUEUE_TIME, timings.queue_s)
+    record(INFERENCE_TIME, timings.inference_s)
     for dropped in transcript.dropped:
         record(DROPPED, reason=dropped.reason)

@@ -1,4 +1,4 @@
-"""What every request passes through: an id, a line in the log, a span, counters, and headers for browsers.
+"""The access log: for every request an id, a log line, a span, counters, and security headers.
 
 Plain ASGI, so that streams and uploads pass without being gathered.
 """
@@ -17,7 +17,7 @@ from whisper_serve.telemetry.metrics import REFUSED, REQUEST_TIME, REQUESTS, rec
 
 log = getLogger(logs.ACCESS)
 
-SAFE = {  # transcripts are no pages: never to be guessed at, framed, or told of
+SECURITY_HEADERS = {  # transcripts are no web pages: no sniffing, no frames, no referrer
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
@@ -27,8 +27,8 @@ GOOD_ID = re.compile(r"[\w.:=+/-]{1,128}", re.ASCII)
 
 
 class AccessLog:
-    """endpoints: paths by which requests are told apart. answers_id: put x-request-id on answers; Ray Serve's
-    proxy does so itself.
+    """endpoints: paths that are labels of metrics. answers_id: put x-request-id on answers; Ray Serve's proxy
+    does so itself.
     """
 
     def __init__(self, app: ASGIApp, endpoints: frozenset[str], answers_id: bool) -> None:
@@ -50,7 +50,7 @@ class AccessLog:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers.update(SAFE)
+                headers.update(SECURITY_HEADERS)
                 if self.answers_id:
                     headers["x-request-id"] = id
             await send(message)
@@ -59,16 +59,16 @@ class AccessLog:
             try:
                 await self.app(scope, receive, sending)
             finally:  # status 0: the caller left before an answer
-                tell(scope, self._endpoint(scope), status, span)
+                log_request(scope, self._endpoint(scope), status, span)
 
     def _endpoint(self, scope: Scope) -> str:
-        """The route asked for, also where it was refused before it was looked for; "other" for what is none."""
+        """The path of the requested route, also where the guard refused it; "other" where there is none."""
         path = scope["path"]
         return str(scope["route"].path) if "route" in scope else path if path in self.endpoints else "other"
 
 
-def tell(scope: Scope, endpoint: str, status: int, span: Span) -> None:
-    """The log, the counters and the trace, of a request that ends."""
+def log_request(scope: Scope, endpoint: str, status: int, span: Span) -> None:
+    """Into the log, the counters and the trace."""
     state = scope["state"]
     seconds = time.perf_counter() - state["began"]
     record(REQUESTS, endpoint=endpoint, status=str(status))
@@ -91,6 +91,6 @@ def tell(scope: Scope, endpoint: str, status: int, span: Span) -> None:
 
 
 def request_id(headers: Headers) -> str:
-    """The caller's own id where it is fit for a log, else a new one."""
+    """The caller's own id where it can be logged as it is, else a new one."""
     given = headers.get("x-request-id", "")
     return given if GOOD_ID.fullmatch(given) else str(uuid.uuid4())

@@ -1,4 +1,4 @@
-"""A shown API key in, the caller it belongs to out, as often as that caller may ask."""
+"""API keys: whose key a request has, and whether that caller is within its rate."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from whisper_serve.config.server import Key
 from whisper_serve.errors import Overloaded, Unauthorized
 
 BEARER = "bearer "
-PROTOCOL = "openai-insecure-api-key."  # browsers cannot send headers with a WebSocket; OpenAI's way round
+PROTOCOL = "openai-insecure-api-key."  # browsers cannot send headers with a WebSocket; OpenAI's way around it
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class Bucket:
 
 
 class ApiKeys:
-    """share: this process's part of what a key may, where several take turns."""
+    """share: this ingress's part of every key's rate, where there are several."""
 
     def __init__(self, keys: Sequence[Key], share: float, now: Callable[[], float] = time.monotonic) -> None:
         self._keys = keys
@@ -34,9 +34,11 @@ class ApiKeys:
         self._buckets: dict[str, Bucket] = {}
 
     def caller(self, headers: Headers) -> str:
-        """Its name. Raises Unauthorized without a known key, Overloaded where it asks too often."""
-        digest = sha256(shown(headers).encode()).hexdigest()
-        known = [key for key in self._keys if compare_digest(key.sha256, digest)]  # all, whichever it is
+        """The caller's name. Raises Unauthorized without a known key, Overloaded above its rate."""
+        digest = sha256(key_of(headers).encode()).hexdigest()
+        known = [
+            key for key in self._keys if compare_digest(key.sha256, digest)
+        ]  # all of them: constant time
         if not known:
             raise Unauthorized("an API key is needed: send Authorization: Bearer <key>, or X-API-Key: <key>")
         self._take(known[0])
@@ -51,12 +53,12 @@ class ApiKeys:
         bucket.since = now
         if bucket.left < 1:
             wait = ceil((1 - bucket.left) * 60 / most)
-            raise Overloaded(f"this key may ask {key.requests_per_minute:g} times a minute", wait)
+            raise Overloaded(f"this key may make {key.requests_per_minute:g} requests a minute", wait)
         bucket.left -= 1
 
 
-def shown(headers: Headers) -> str:
-    """The key, from wherever a client may put it; empty if there is none."""
+def key_of(headers: Headers) -> str:
+    """The key, from any header in which clients send it; empty if there is none."""
     authorization = headers.get("authorization", "")
     if authorization.lower().startswith(BEARER):
         return authorization[len(BEARER) :].strip()

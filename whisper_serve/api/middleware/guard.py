@@ -1,4 +1,4 @@
-"""Who asks, and with how many bytes: a name for every caller, or a refusal before anything is read.
+"""The guard of the API: names every caller, and refuses what has no key or is too large before it is read.
 
 Plain ASGI, so that streams and uploads pass without being gathered.
 """
@@ -15,12 +15,11 @@ from whisper_serve.api.middleware.api_keys import ApiKeys
 from whisper_serve.errors import Overloaded, TranscriptionError
 from whisper_serve.transcription.admission import Admission, Upload
 
-OPEN = ("/health", "/healthz", "/readyz")  # for those who watch the service; they tell nothing else
-NO_KEY = 1008  # WebSocket: policy violation
+POLICY_VIOLATION = 1008  # a close code of WebSockets
 
 
 class Guard:
-    """ring: None where everyone may come in. max_body_bytes: of one request.
+    """api_keys: None where no key is needed. keyless: paths that never need one. max_body_bytes: of one request.
 
     Behind a trusted proxy the client's address is set before, by uvicorn's ProxyHeadersMiddleware.
     """
@@ -28,12 +27,14 @@ class Guard:
     def __init__(
         self,
         app: ASGIApp,
-        ring: ApiKeys | None,
+        api_keys: ApiKeys | None,
+        keyless: frozenset[str],
         admission: Admission,
         max_body_bytes: int,
     ) -> None:
         self.app = app
-        self.ring = ring
+        self.api_keys = api_keys
+        self.keyless = keyless
         self.admission = admission
         self.max_body_bytes = max_body_bytes
 
@@ -53,8 +54,8 @@ class Guard:
             await self.app(scope, self._counted(receive, upload), send)
 
     def _caller(self, scope: Scope) -> str:
-        if self.ring and scope["path"] not in OPEN:
-            return self.ring.caller(Headers(scope=scope))
+        if self.api_keys and scope["path"] not in self.keyless:
+            return self.api_keys.caller(Headers(scope=scope))
         client = scope.get("client")
         return network_of(client[0] if client else "")
 
@@ -67,8 +68,8 @@ class Guard:
             message = await receive()
             read += len(message.get("body", b""))
             if read > self.max_body_bytes:
-                said = f"the upload is larger than {self.max_body_bytes / 1e6:g} MB, the limit"
-                raise HTTPException(413, said)
+                limit = f"{self.max_body_bytes / 1e6:g} MB"
+                raise HTTPException(413, f"the upload is larger than {limit}, the limit")
             try:
                 upload.grow_to(read)
             except Overloaded as e:  # FastAPI would take another kind of error for a broken form
@@ -80,7 +81,7 @@ class Guard:
 
 async def refuse(error: TranscriptionError, scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": NO_KEY, "reason": str(error)[:120]})
+        await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": str(error)[:120]})
         return
     await answer(Request(scope), as_problem(error))(scope, receive, send)
 
@@ -91,7 +92,7 @@ def declared(scope: Scope) -> int:
 
 
 def network_of(address: str) -> str:
-    """An IPv6 caller is known by its /64: it has the choice of the addresses in it."""
+    """An IPv6 caller is known by its /64, since it can take any address in that."""
     try:
         parsed = ip_address(address)
     except ValueError:

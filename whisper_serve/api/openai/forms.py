@@ -1,4 +1,4 @@
-"""The form fields of OpenAI's audio API in, Options and a RenderOptions out."""
+"""The form fields of OpenAI's audio API, and the Options and RenderOptions they become."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -23,19 +23,19 @@ from whisper_serve.types import Options, Task, VadOptions
 
 Granularity = Literal["word", "segment"]
 Included = Literal["logprobs"]
-GRANULARITIES = "times wanted in verbose_json; segment, if none is named"
+GRANULARITIES = "what verbose_json lists with times; absent: segment"
 INCLUDE = "logprobs: the log-probability of every token, in json and in events"
-KEYWORDS = "names and terms to favour"
+KEYWORDS = "names and terms that are likely in the recording"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What both endpoints are asked. Fields beyond these are ignored."""
+class TranscriptionForm:
+    """The fields of both endpoints. Others are ignored."""
 
     file: FileField
     model: Annotated[
         str,
-        Form(description="an id that GET /v1/models lists; absent: the one served", examples=["whisper-1"]),
+        Form(description="an id that GET /v1/models lists; absent: the served model", examples=["whisper-1"]),
     ] = ""
     language: LanguageField = None
     prompt: PromptField = ""
@@ -44,7 +44,7 @@ class Asked:
     response_format: Annotated[
         str,
         one_of(FORMATS),
-        Form(description="form of the answer", examples=["srt"], json_schema_extra={"enum": [*FORMATS]}),
+        Form(description="format of the answer", examples=["srt"], json_schema_extra={"enum": [*FORMATS]}),
     ] = "json"
     max_line_width: Annotated[
         int | None, Form(ge=1, le=1000, description="characters in a line of srt or vtt", examples=[42])
@@ -65,7 +65,7 @@ class Asked:
 
 
 class ServerVad(BaseModel):
-    """OpenAI's way to say how speech is told from the rest."""
+    """OpenAI's settings of voice activity detection."""
 
     type: Literal["server_vad"]
     prefix_padding_ms: int = Field(300, ge=0, le=5000)
@@ -88,13 +88,17 @@ class Chunking:
         str | None,
         Form(
             alias="chunking_strategy",
-            description="auto: as the service is configured; or server_vad's settings, as a JSON object",
+            description="auto: voice activity detection as configured; or server_vad's settings, as a JSON object",
             examples=['{"type": "server_vad", "threshold": 0.6}'],
         ),
     ] = None
     type: Annotated[
         Literal["auto", "server_vad"] | None,
-        Form(alias="chunking_strategy[type]", description="the same, part by part", examples=["server_vad"]),
+        Form(
+            alias="chunking_strategy[type]",
+            description="the same, one field at a time",
+            examples=["server_vad"],
+        ),
     ] = None
     prefix_padding_ms: Annotated[
         int | None,
@@ -102,7 +106,7 @@ class Chunking:
             alias="chunking_strategy[prefix_padding_ms]",
             ge=0,
             le=5000,
-            description="kept on either side of speech; server_vad's default is 300",
+            description="milliseconds kept on either side of speech; server_vad's default is 300",
             examples=[300],
         ),
     ] = None
@@ -112,7 +116,7 @@ class Chunking:
             alias="chunking_strategy[silence_duration_ms]",
             ge=0,
             le=10_000,
-            description="shorter pauses do not end speech; server_vad's default is 200",
+            description="milliseconds; shorter pauses do not end speech; server_vad's default is 200",
             examples=[200],
         ),
     ] = None
@@ -122,7 +126,7 @@ class Chunking:
             alias="chunking_strategy[threshold]",
             ge=0,
             le=1,
-            description="speech probability at which speech begins; server_vad's default is 0.5",
+            description="probability of speech at which speech begins; server_vad's default is 0.5",
             examples=[0.5],
         ),
     ] = None
@@ -152,7 +156,7 @@ def server_vad(text: str) -> VadOptions:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What transcriptions alone are asked. Each list comes with and without brackets after its name."""
+    """What transcriptions alone are form. Each list comes with and without brackets after its name."""
 
     granularities: Annotated[
         tuple[Granularity, ...],
@@ -178,41 +182,43 @@ class Details:
     ] = ()
     stream: Annotated[
         bool,
-        Form(description="true: answer server-sent events, whatever response_format says", examples=[True]),
+        Form(
+            description="true: answer with server-sent events, whatever response_format is", examples=[True]
+        ),
     ] = False
 
 
 NO_DETAILS = Details()
 
 
-def render_options(asked: Asked, details: Details = NO_DETAILS) -> RenderOptions:
-    """What is to be shown. Raises RequestValidationError for words in a format that has no place for them."""
+def render_options(form: TranscriptionForm, details: Details = NO_DETAILS) -> RenderOptions:
+    """What to show. Raises RequestValidationError for words in a format that cannot list them."""
     granularities = {*details.granularities, *details.more_granularities} or {"segment"}
     words = "word" in granularities
-    if words and not FORMATS[asked.response_format].lists_words:
+    if words and not FORMATS[form.response_format].lists_words:
         able = " or ".join(name for name, row in FORMATS.items() if row.lists_words)
         raise mistake("timestamp_granularities[]", f"word needs response_format {able}")
     included = {*details.include, *details.more_include}
-    layout = Layout(asked.max_line_width, asked.max_line_count, asked.max_words_per_line)
+    layout = Layout(form.max_line_width, form.max_line_count, form.max_words_per_line)
     return RenderOptions("segment" in granularities, words, "logprobs" in included, layout)
 
 
 def options_of(
-    asked: Asked,
+    form: TranscriptionForm,
     render: RenderOptions,
     task: Task,
     details: Details = NO_DETAILS,
     vad: VadOptions | None = None,
 ) -> Options:
-    names = (asked.hotwords, *details.keywords, *details.more_keywords)
+    names = (form.hotwords, *details.keywords, *details.more_keywords)
     return Options(
-        language=asked.language,
+        language=form.language,
         task=task,
-        prompt=asked.prompt,
+        prompt=form.prompt,
         hotwords=", ".join(name for name in names if name),
-        temperature=asked.temperature,
+        temperature=form.temperature,
         word_timestamps=render.words or render.layout != AS_SEGMENTS,
         logprobs=render.logprobs,
         vad=vad,
-        use_parallel=asked.use_parallel,
+        use_parallel=form.use_parallel,
     )

@@ -1,4 +1,4 @@
-"""OpenAI's audio API: recordings and OpenAI's fields in, OpenAI's answers, events and errors out."""
+"""The endpoints of OpenAI's audio API: transcriptions, translations and the list of models."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -8,9 +8,12 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 
 from whisper_serve.api import sse
 from whisper_serve.api.deps import CallerDep, ServiceDep
-from whisper_serve.api.openai.forms import Asked, Chunking, Details, options_of, render_options
+from whisper_serve.api.dialect import Dialect, Problem, Stream
+from whisper_serve.api.openai.forms import Chunking, Details, TranscriptionForm, options_of, render_options
 from whisper_serve.api.openai.schemas import (
     REFUSALS,
+    ErrorAnswer,
+    ErrorBody,
     ModelEntry,
     ModelList,
     Transcription,
@@ -23,11 +26,21 @@ from whisper_serve.errors import NotFound
 from whisper_serve.text.formats import logprobs_of, token_usage
 from whisper_serve.types import Transcript
 
+
+def error_body(request: Request, problem: Problem) -> dict[str, Any]:
+    kind = "server_error" if problem.status >= 500 else "invalid_request_error"
+    if problem.status == 429:
+        kind = "rate_limit_error"
+    error = ErrorBody(message=problem.message, type=kind, param=problem.param, code=problem.code)
+    return ErrorAnswer(error=error).model_dump()
+
+
 router = APIRouter(prefix="/v1", tags=["OpenAI"])
+DIALECT = Dialect(router, error_body, (Stream(kind="sse", path="/v1/audio/transcriptions"),))
 
 CREATED = 1_663_718_400  # 2022-09-21: Whisper was published
 ANSWER: dict[str, Any] = {
-    "description": "as response_format says",
+    "description": "The transcript, in the format that response_format names.",
     "model": Transcription | VerboseTranscription | WhisperTranscription,
     "content": content(),
 }
@@ -39,48 +52,49 @@ async def transcriptions(
     request: Request,
     service: ServiceDep,
     caller: CallerDep,
-    asked: Annotated[Asked, Depends()],
+    form: Annotated[TranscriptionForm, Depends()],
     details: Annotated[Details, Depends()],
     chunking: Annotated[Chunking, Depends()],
 ) -> Response:
     """Transcribe a recording: OpenAI's endpoint, for any of its clients."""
-    check_model(service.config, asked.model)
-    render = render_options(asked, details)
-    options = options_of(asked, render, "transcribe", details, chunking.vad())
-    data = await asked.file.read()
+    check_model(service.config, form.model)
+    render = render_options(form, details)
+    options = options_of(form, render, "transcribe", details, chunking.vad())
+    data = await form.file.read()
     if details.stream:
         return await sse.respond(
             request, events(sse.pieces(request, service, data, options), render.logprobs)
         )
     transcript = await service.transcriber.transcribe(data, options, caller)
-    return rendered(request, transcript, asked.response_format, render)
+    return rendered(request, transcript, form.response_format, render)
 
 
 @router.post("/audio/translations", response_class=Response, responses=REFUSALS | {200: ANSWER})
 async def translations(
-    request: Request, service: ServiceDep, caller: CallerDep, asked: Annotated[Asked, Depends()]
+    request: Request, service: ServiceDep, caller: CallerDep, form: Annotated[TranscriptionForm, Depends()]
 ) -> Response:
-    """Translate a recording's words into English."""
-    check_model(service.config, asked.model)
-    render = render_options(asked)
-    transcript = await service.transcriber.transcribe(
-        await asked.file.read(), options_of(asked, render, "translate"), caller
-    )
-    return rendered(request, transcript, asked.response_format, render)
+    """Translate the speech of a recording into English."""
+    check_model(service.config, form.model)
+    render = render_options(form)
+    options = options_of(form, render, "translate")
+    transcript = await service.transcriber.transcribe(await form.file.read(), options, caller)
+    return rendered(request, transcript, form.response_format, render)
 
 
 @router.get("/models")
 async def models(service: ServiceDep) -> ModelList:
-    """The served model, under its own id and its aliases."""
+    """The served model, by its own id and its aliases."""
     return ModelList(data=[entry(id) for id in service.config.model.ids])
 
 
 @router.get("/models/{id:path}", responses={404: REFUSALS[404]})
 async def model(
     service: ServiceDep,
-    id: Annotated[str, Path(description="may hold slashes", examples=["Systran/faster-whisper-base"])],
+    id: Annotated[
+        str, Path(description="id of a model; it may have slashes", examples=["Systran/faster-whisper-base"])
+    ],
 ) -> ModelEntry:
-    """One of the names GET /v1/models lists."""
+    """One of the models that GET /v1/models lists."""
     check_model(service.config, id)
     return entry(id)
 

@@ -1,4 +1,4 @@
-"""The answers of OpenAI's audio API, for /openapi.json. What is sent is rendered by formats.py and errors.py."""
+"""The answers of OpenAI's audio API, for /openapi.json. Transcripts are rendered by text/formats.py."""
 
 from typing import Literal
 
@@ -15,7 +15,7 @@ class DurationUsage(BaseModel):
 class Logprob(BaseModel):
     token: str
     logprob: float = Field(description="natural logarithm of its probability", examples=[-0.1])
-    bytes: list[int] = Field(description="of a token that is part of a character, these alone tell which")
+    bytes: list[int] = Field(description="the token in UTF-8, also where it is a part of a character")
 
 
 class Transcription(BaseModel):
@@ -52,13 +52,13 @@ class VerboseTranscription(BaseModel):
     language: str = Field(description="English name of the language of the text", examples=["english"])
     duration: float = Field(description="seconds")
     text: str
-    segments: list[VerboseSegment] = Field([], description="unless only words were asked for")
+    segments: list[VerboseSegment] = Field([], description="unless only words were requested")
     words: list[VerboseWord] = Field([], description="with timestamp_granularities[]=word only")
     usage: DurationUsage
 
 
 class WhisperTranscription(BaseModel):
-    """response_format=whisper_json: openai-whisper's own."""
+    """response_format=whisper_json: what openai-whisper writes."""
 
     text: str
     segments: list[VerboseSegment]

@@ -1,0 +1,49 @@
+"""Which key a request has, and how often it may be used."""
+
+from hashlib import sha256
+
+import pytest
+from starlette.datastructures import Headers
+
+from whisper_serve.api.middleware.api_keys import ApiKeys, key_of
+from whisper_serve.config.server import Key
+from whisper_serve.errors import Overloaded, Unauthorized
+
+WITH_KEY = Headers({"x-api-key": "secret"})
+
+
+def ada(**limits: float) -> Key:
+    return Key(name="ada", sha256=sha256(b"secret").hexdigest(), **limits)
+
+
+@pytest.mark.parametrize(
+    ("headers", "key"),
+    [
+        ({"authorization": "Bearer secret"}, "secret"),
+        ({"authorization": "bearer  secret "}, "secret"),
+        ({"x-api-key": "secret"}, "secret"),
+        ({"sec-websocket-protocol": "realtime, openai-insecure-api-key.secret"}, "secret"),
+        ({"authorization": "Basic secret"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_key_is_found_in_any_header_in_which_clients_send_it(headers: dict[str, str], key: str) -> None:
+    assert key_of(Headers(headers)) == key
+
+
+def test_a_known_key_is_its_caller_and_no_other_is() -> None:
+    keys = ApiKeys([ada()], 1)
+    assert keys.caller(WITH_KEY) == "ada"
+    with pytest.raises(Unauthorized):
+        keys.caller(Headers({"x-api-key": "Secret"}))
+
+
+def test_a_rate_is_spent_and_comes_back_with_time() -> None:
+    now = 0.0
+    keys = ApiKeys([ada(requests_per_minute=4)], 0.5, now=lambda: now)  # of two ingresses
+    assert [keys.caller(WITH_KEY) for _ in range(2)] == ["ada"] * 2
+    with pytest.raises(Overloaded) as e:
+        keys.caller(WITH_KEY)
+    assert e.value.retry_after_s == 30
+    now = 30.0
+    assert keys.caller(WITH_KEY) == "ada"
