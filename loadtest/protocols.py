@@ -57,7 +57,7 @@ def read_events(body: bytes) -> str:
     """The words of an OpenAI event stream; its deltas must be the text of its last event."""
     deltas, done = [], None
     for frame in body.decode("utf-8", "replace").replace("\r\n", "\n").split("\n\n"):
-        if not frame.strip():
+        if not frame.strip() or frame.startswith(":"):  # a comment keeps a silent stream open
             continue
         event = _json(frame.removeprefix("data:").encode())
         if event.get("type") == "transcript.text.delta":

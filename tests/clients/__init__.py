@@ -1,4 +1,4 @@
-"""Foreign clients in: openai-python, old and new, and openai-node; what each got from a service, out.
+"""OpenAI's own clients run against a service: openai-python, old and new, and openai-node.
 
 Each client's script makes the same calls and prints one JSON object, so one
 test holds for all. To add a client: a script, and a row in CLIENTS.

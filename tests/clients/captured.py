@@ -1,4 +1,4 @@
-"""Requests as real clients put them on the wire, for replay byte by byte: a recording in, raw HTTP out."""
+"""Requests as real clients put them on the wire, for replay byte by byte."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-// Calls of openai-node: its folder, base URL and a recording in, one JSON object of answers out.
+// Calls of openai-node in a folder, to a base URL with a recording; prints one JSON object of answers.
 import { createReadStream, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -28,6 +28,7 @@ const calls = {
   vtt: () => transcribe({ response_format: "vtt", temperature: 0 }),
   server_vad: () => transcribe({ chunking_strategy: { type: "server_vad", threshold: 0.4 } }),
   stream: () => all(transcribe({ stream: true })),
+  slow_stream: () => all(transcribe({ stream: true, prompt: "slow 1" })), // so that comments come before events
   translation: () =>
     client.audio.translations.create({ file: file(), model: "whisper-1", response_format: "verbose_json" }),
   models: async () => (await client.models.list()).data,

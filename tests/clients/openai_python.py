@@ -1,4 +1,4 @@
-"""Calls of openai-python: base URL and a recording in, one JSON object of answers out. Old and new versions."""
+"""Calls of openai-python, old and new, to a base URL with a recording; prints one JSON object of answers."""
 
 import json
 import sys
@@ -44,6 +44,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "vtt": lambda: transcribe(response_format="vtt", temperature=0),
     "server_vad": lambda: transcribe(chunking_strategy={"type": "server_vad", "threshold": 0.4}),
     "stream": lambda: transcribe(stream=True),
+    "slow_stream": lambda: transcribe(stream=True, prompt="slow 1"),  # so that comments come before events
     "translation": lambda: translate(response_format="verbose_json"),
     "models": lambda: client.models.list().data,
     "model": lambda: client.models.retrieve("Systran/faster-whisper-base"),

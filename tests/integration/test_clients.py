@@ -1,4 +1,4 @@
-"""Foreign clients, and requests as they put them on the wire, against a service with the fake engine."""
+"""OpenAI's clients, and requests of others as they put them on the wire, against the fake engine."""
 
 import json
 import socket
@@ -15,13 +15,14 @@ from tests.conftest import wav
 from tests.support.openai_schema import check
 from tests.support.service import FAKE, Running, started, wait_until
 
-SAID = "2.0 seconds at 0.0, batch of 1."
+TEXT = "2.0 seconds at 0.0, batch of 1."
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     log = tmp_path_factory.mktemp("logs") / "service.log"
-    with started(FAKE | {"LOGGING__FILE": str(log)}) as running:
+    settings = {"LOGGING__FILE": str(log), "SERVER__SSE_KEEPALIVE_S": "0.1"}
+    with started(FAKE | settings) as running:
         yield running.wait_until_ready()
 
 
@@ -38,21 +39,23 @@ def got(
 
 
 def test_an_official_client_gets_all_it_asks_for(got: dict[str, Any]) -> None:
-    assert got["json"]["text"] == got["logprobs"]["text"] == got["text"] == SAID
+    assert got["json"]["text"] == got["logprobs"]["text"] == got["text"] == TEXT
     assert got["server_vad"]["text"] == ""  # a tone is no speech
     verbose = got["verbose_json"]
     assert (verbose["language"], verbose["duration"], len(verbose["segments"])) == ("english", 2.0, 1)
     assert verbose["words"][0] == {"word": "2.0", "start": 0.0, "end": 0.286}
-    assert got["srt"] == f"1\n00:00:00,000 --> 00:00:02,000\n{SAID}\n"
+    assert got["srt"] == f"1\n00:00:00,000 --> 00:00:02,000\n{TEXT}\n"
     assert got["vtt"].startswith("WEBVTT\n")
     assert got["translation"]["language"] == "english"
     assert [model["id"] for model in got["models"]][:2] == ["base", "whisper-1"]
     assert got["model"]["id"] == "Systran/faster-whisper-base"
 
 
-def test_an_official_client_reads_the_stream(got: dict[str, Any]) -> None:
-    assert [event["type"] for event in got["stream"]] == ["transcript.text.delta", "transcript.text.done"]
-    assert got["stream"][0]["delta"] == got["stream"][1]["text"] == SAID
+@pytest.mark.parametrize("call", ["stream", "slow_stream"])
+def test_an_official_client_reads_the_stream(got: dict[str, Any], call: str) -> None:
+    """The slow one has comments before its events."""
+    assert [event["type"] for event in got[call]] == ["transcript.text.delta", "transcript.text.done"]
+    assert got[call][0]["delta"] == got[call][1]["text"] == TEXT
 
 
 def test_an_official_client_understands_the_errors(got: dict[str, Any]) -> None:
@@ -79,7 +82,7 @@ def exchange(service: Running, request: bytes) -> tuple[int, dict[str, str], str
 def test_a_captured_request_is_answered(service: Running, captured: str) -> None:
     status, headers, body = exchange(service, CAPTURED[captured].request(wav(2)))
     assert status == 200, body
-    assert SAID in body
+    assert TEXT in body
     assert headers["x-audio-seconds"] == "2.000"
     if "verbose" in captured:
         check("verbose_json", json.loads(body))
@@ -109,7 +112,7 @@ def test_a_model_failure_is_not_tried_again(service: Running) -> None:
 
 
 @pytest.mark.parametrize("path", ["/v1/audio/transcriptions", "/transcribe/stream"])
-def test_a_stream_comes_as_it_is_known_and_stops_when_its_caller_leaves(service: Running, path: str) -> None:
+def test_a_stream_is_kept_open_and_stops_when_its_caller_leaves(service: Running, path: str) -> None:
     fields = {"stream": "true", "use_parallel": "false", "language": "en", "prompt": "slow 0.4"}
     recording = wav(600, rate=4000)
     name = "audio_file" if path.startswith("/transcribe") else "file"
@@ -121,7 +124,9 @@ def test_a_stream_comes_as_it_is_known_and_stops_when_its_caller_leaves(service:
         ) as answer,
     ):
         assert answer.status_code == 200
-        assert next(answer.iter_lines()).startswith("data: {")
+        lines = answer.iter_lines()
+        assert next(lines) == ": keep-alive"
+        assert next(line for line in lines if line.startswith("data: ")).startswith("data: {")
     wait_until(lambda: logged(service, id))
     assert logged(service, id)[0]["seconds"] < 6  # all of it would take 8 s or more
 
@@ -131,7 +136,7 @@ def logged(service: Running, id: str) -> list[dict[str, float]]:
     return [line for line in map(json.loads, lines) if line.get("request_id") == id]
 
 
-def test_an_upload_that_breaks_off_harms_nobody(service: Running) -> None:
+def test_after_an_upload_that_breaks_off_the_service_answers(service: Running) -> None:
     request = CAPTURED["openai-python: the file last"].request(wav(2))
     host, port = service.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=60) as connection:

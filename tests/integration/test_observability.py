@@ -58,6 +58,16 @@ async def test_a_stream_is_counted_once_it_is_over(client: httpx.AsyncClient, ke
     assert kept["requests"] == [(1, {"endpoint": "/transcribe/stream", "status": "200"})]
 
 
+async def test_a_stream_that_fails_is_counted_with_the_status_of_its_error(
+    client: httpx.AsyncClient, kept: Kept
+) -> None:
+    answer = await client.post(
+        "/transcribe/stream", files={"audio_file": ("a.wav", wav(2))}, data={"prompt": "explode"}
+    )
+    assert answer.status_code == 200
+    assert kept["requests"] == [(1, {"endpoint": "/transcribe/stream", "status": "500"})]
+
+
 async def test_unknown_paths_share_a_label(client: httpx.AsyncClient, kept: Kept) -> None:
     for path in ("/nope", "/nope/2", "/v1/models/base"):
         await client.get(path)

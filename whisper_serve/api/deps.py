@@ -1,6 +1,7 @@
-"""What endpoints are given."""
+"""What endpoints are given: the service, the caller's name, and a stack of contexts that ends with the response."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -16,7 +17,7 @@ class Service:
     config: Resolved
     transcriber: Transcriber
     ready: Callable[[], Awaitable[bool]]  # whether a model replica answers
-    metrics: Callable[[], Awaitable[str]] | None = None  # the cluster's figures as Prometheus reads them
+    metrics: Callable[[], Awaitable[str]] | None = None  # the cluster's metrics in Prometheus's text format
 
 
 def get_service(connection: HTTPConnection) -> Service:
@@ -28,8 +29,17 @@ ServiceDep = Annotated[Service, Depends(get_service)]
 
 
 def get_caller(connection: HTTPConnection) -> str:
-    caller: str = connection.state.caller  # as the gate told it
+    caller: str = connection.state.caller  # set by Guard
     return caller
 
 
 CallerDep = Annotated[str, Depends(get_caller)]
+
+
+async def get_stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+# What is entered here is left when the response has been sent, or the caller is gone.
+StackDep = Annotated[AsyncExitStack, Depends(get_stack, scope="request")]

@@ -1,8 +1,6 @@
 """The service's own API: POST /transcribe answers a transcript at once, /transcribe/stream as events."""
 
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,7 +8,7 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 from pydantic import BaseModel, Field
 
 from whisper_serve.api import sse
-from whisper_serve.api.deps import CallerDep, ServiceDep
+from whisper_serve.api.deps import CallerDep, ServiceDep, StackDep
 from whisper_serve.api.dialect import Dialect, Stream
 from whisper_serve.api.errors import Failure, failure_body, refusals
 from whisper_serve.api.forms import (
@@ -135,7 +133,7 @@ async def transcribe(
 
 @router.post(STREAM, response_class=Response, responses=REFUSALS | {200: EVENTS})
 async def transcribe_stream(
-    request: Request, service: ServiceDep, form: Annotated[NativeForm, Depends()]
+    request: Request, stack: StackDep, form: Annotated[NativeForm, Depends()]
 ) -> Response:
     """Transcribe a recording, and answer with server-sent events as its words become known.
 
@@ -144,22 +142,17 @@ async def transcribe_stream(
     event is what POST /transcribe answers, or its error.
     """
     options = form.options()
-    pieces = sse.pieces(request, service, await form.audio_file.read(), options)
-    return await sse.respond(request, events(request, pieces, options))
+    data = await form.audio_file.read()
+    return await sse.respond(request, stack, data, options, lambda u: as_event(request, u, options))
 
 
-async def events(
-    request: Request, pieces: AsyncGenerator[sse.Piece | Transcript, None], options: Options
-) -> AsyncGenerator[sse.Event, None]:
-    async with aclosing(pieces):
-        async for piece in pieces:
-            if isinstance(piece, Transcript):
-                yield as_answer(request, piece, options).model_dump(exclude_unset=True)
-                continue
-            event: sse.Event = {"text": piece.text, "done": round(piece.step.done, 4)}
-            if options.word_timestamps:
-                event["segments"] = [as_timed_segment(s).model_dump() for s in piece.step.segments]
-            yield event
+def as_event(request: Request, update: sse.Update, options: Options) -> sse.Event:
+    if isinstance(update, Transcript):
+        return as_answer(request, update, options).model_dump(exclude_unset=True)
+    event: sse.Event = {"text": update.text, "done": round(update.step.done, 4)}
+    if options.word_timestamps:
+        event["segments"] = [as_timed_segment(s).model_dump() for s in update.step.segments]
+    return event
 
 
 def as_answer(request: Request, transcript: Transcript, options: Options) -> Transcribed:

@@ -1,25 +1,28 @@
-"""Server-sent events: what becomes known of a recording in, one response of many frames out.
+"""Server-sent events: a transcript as it becomes known, one response of many frames.
 
-Frames are `data: {json}` and nothing else, as OpenAI's clients expect. Nothing
-is answered before the first event is known: until then an error has a status.
+A frame is `data: {json}` and nothing else, as OpenAI's clients expect. The headers go out as soon as the recording
+is decoded and admitted; until then an error is a plain answer with its status, and after it one last frame. Where
+nothing is known for a while, a comment keeps proxies from closing the connection.
+
+fastapi.sse pings too, but only for endpoints that are generators: those answer 200 before anything is checked.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import Request
-from fastapi.responses import StreamingResponse
+from fastapi.sse import EventSourceResponse, format_sse_event
 
-from whisper_serve.api.deps import Service
+from whisper_serve.api.deps import Service, get_service
 from whisper_serve.api.errors import as_body, as_problem
 from whisper_serve.api.responses import timing_headers
 from whisper_serve.text.formats import dumped
-from whisper_serve.transcription.transcriber import Step, collect
+from whisper_serve.transcription.transcriber import Recording, Step, collect
 from whisper_serve.types import Options, Transcript
 
-Event = dict[str, Any]
 CONTENT: dict[str, Any] = {  # for OpenAPI
     "text/event-stream": {
         "schema": {
@@ -30,54 +33,94 @@ CONTENT: dict[str, Any] = {  # for OpenAPI
     }
 }
 HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}  # nginx would hold frames back
+KEEP_ALIVE = format_sse_event(comment="keep-alive")
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Delta:
     """What one more window added."""
 
-    text: str  # all pieces joined are the transcript's text
+    text: str  # all deltas joined are the transcript's text
     step: Step
 
 
-async def pieces(
-    request: Request, service: Service, data: bytes, options: Options
-) -> AsyncGenerator[Piece | Transcript, None]:
-    """Each piece as it is known, then the whole. Raises what Transcriber does."""
-    steps, held, begun = [], "", False
-    async with service.transcriber.admitted(data, options, request.state.caller) as recording:
-        del data
-        async with aclosing(service.transcriber.steps(recording)) as hearing:
-            async for step in hearing:
-                said = held + "".join(segment.text for segment in step.segments)
-                said = said if begun else said.lstrip()
-                text = said.rstrip()
-                begun = begun or bool(text)
-                held = said[len(text) :]  # the whole text ends without it
-                steps.append(step)
-                yield Piece(text, step)
+Update = Delta | Transcript
+Event = dict[str, Any]  # as JSON
+AsEvent = Callable[[Update], Event | None]  # an update in a dialect's words; None: nothing to send
+
+
+async def respond(
+    request: Request, stack: AsyncExitStack, data: bytes, options: Options, as_event: AsEvent
+) -> EventSourceResponse:
+    """Decode and admit, raising what Transcriber.admitted does; then answer, with an event for each update.
+
+    stack: ends with the response, and with it all that is still being transcribed for it.
+    """
+    service = get_service(request)
+    admitted = service.transcriber.admitted(data, options, request.state.caller)
+    recording = await stack.enter_async_context(admitted)
+    body = frames(request, events(updates(request, service, recording), as_event))
+    return EventSourceResponse(await stack.enter_async_context(aclosing(body)), headers=HEADERS)
+
+
+async def updates(request: Request, service: Service, recording: Recording) -> AsyncGenerator[Update, None]:
+    """A delta for each window, then the whole. Raises what Transcriber.steps does."""
+    steps, trailing, begun = [], "", False
+    async with aclosing(service.transcriber.steps(recording)) as transcribing:
+        async for step in transcribing:
+            text = trailing + "".join(segment.text for segment in step.segments)
+            text = text if begun else text.lstrip()
+            words = text.rstrip()
+            begun = begun or bool(words)
+            trailing = text[len(words) :]  # the whole text ends without it
+            steps.append(step)
+            yield Delta(words, step)
     transcript = collect(recording, steps)
     timing_headers(request, transcript)
     yield transcript
 
 
-async def respond(request: Request, events: AsyncGenerator[Event, None]) -> StreamingResponse:
-    """Wait for the first event, raising what it raises; then answer all of them."""
-    first = await anext(events)
-    return StreamingResponse(frames(request, first, events), 200, HEADERS, "text/event-stream")
+async def events(updates: AsyncGenerator[Update, None], as_event: AsEvent) -> AsyncGenerator[Event, None]:
+    async with aclosing(updates):
+        async for update in updates:
+            event = as_event(update)
+            if event is not None:
+                yield event
 
 
-async def frames(
-    request: Request, first: Event, events: AsyncGenerator[Event, None]
-) -> AsyncGenerator[str, None]:
-    async with aclosing(events):  # the caller may leave: then nothing more is heard for it
-        yield frame(first)
+async def frames(request: Request, events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:
+    longest_pause_s = get_service(request).config.server.sse_keepalive_s
+    try:
+        async with aclosing(with_pauses(events, longest_pause_s)) as live:
+            async for event in live:
+                yield KEEP_ALIVE if event is None else frame(event)
+    except Exception as e:  # the status is long sent
+        problem = as_problem(e)
+        request.state.failed_status = problem.status
+        yield frame(as_body(request, problem))
+
+
+async def with_pauses(
+    events: AsyncGenerator[Event, None], longest_s: float
+) -> AsyncGenerator[Event | None, None]:
+    """Each event as it comes, and None whenever there was none for so long."""
+    async with aclosing(events):
+        coming = asyncio.ensure_future(anext(events, None))
         try:
-            async for event in events:
-                yield frame(event)
-        except Exception as e:  # the status is long sent
-            yield frame(as_body(request, as_problem(e)))
+            while True:
+                await asyncio.wait((coming,), timeout=longest_s)
+                if not coming.done():
+                    yield None
+                    continue
+                event = coming.result()
+                if event is None:
+                    return
+                yield event
+                coming = asyncio.ensure_future(anext(events, None))
+        finally:  # the caller may be gone
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
 
 
-def frame(event: Event) -> str:
-    return f"data: {dumped(event)}\n\n"
+def frame(event: Event) -> bytes:
+    return format_sse_event(data_str=dumped(event))

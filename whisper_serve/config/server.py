@@ -59,6 +59,11 @@ class Server(Section):
     request_timeout_per_audio_s: float = Field(
         2, ge=0, description="seconds added to that for each second of the request's audio"
     )
+    sse_keepalive_s: float = Field(
+        15,
+        gt=0,
+        description="longest pause in a stream of events, before a comment keeps its connection open",
+    )
     dead_letter_dir: Path | None = Field(
         None, description="where windows that killed a model replica are kept; null: nowhere"
     )

@@ -59,7 +59,7 @@ class AccessLog:
             try:
                 await self.app(scope, receive, sending)
             finally:  # status 0: the caller left before an answer
-                log_request(scope, self._endpoint(scope), status, span)
+                log_request(scope, self._endpoint(scope), state.get("failed_status", status), span)
 
     def _endpoint(self, scope: Scope) -> str:
         """The path of the requested route, also where the guard refused it; "other" where there is none."""
@@ -68,7 +68,7 @@ class AccessLog:
 
 
 def log_request(scope: Scope, endpoint: str, status: int, span: Span) -> None:
-    """Into the log, the counters and the trace."""
+    """Into the log, the counters and the trace. status: of a stream that failed, the one of its error."""
     state = scope["state"]
     seconds = time.perf_counter() - state["began"]
     record(REQUESTS, endpoint=endpoint, status=str(status))

@@ -1,13 +1,11 @@
 """The endpoints of OpenAI's audio API: transcriptions, translations and the list of models."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
 from whisper_serve.api import sse
-from whisper_serve.api.deps import CallerDep, ServiceDep
+from whisper_serve.api.deps import CallerDep, ServiceDep, StackDep
 from whisper_serve.api.dialect import Dialect, Problem, Stream
 from whisper_serve.api.openai.forms import Chunking, Details, TranscriptionForm, options_of, render_options
 from whisper_serve.api.openai.schemas import (
@@ -52,6 +50,7 @@ async def transcriptions(
     request: Request,
     service: ServiceDep,
     caller: CallerDep,
+    stack: StackDep,
     form: Annotated[TranscriptionForm, Depends()],
     details: Annotated[Details, Depends()],
     chunking: Annotated[Chunking, Depends()],
@@ -62,9 +61,7 @@ async def transcriptions(
     options = options_of(form, render, "transcribe", details, chunking.vad())
     data = await form.file.read()
     if details.stream:
-        return await sse.respond(
-            request, events(sse.pieces(request, service, data, options), render.logprobs)
-        )
+        return await sse.respond(request, stack, data, options, lambda u: as_event(u, render.logprobs))
     transcript = await service.transcriber.transcribe(data, options, caller)
     return rendered(request, transcript, form.response_format, render)
 
@@ -99,23 +96,20 @@ async def model(
     return entry(id)
 
 
-async def events(
-    pieces: AsyncGenerator[sse.Piece | Transcript, None], logprobs: bool
-) -> AsyncGenerator[sse.Event, None]:
-    """A delta for each piece that has words, then the whole text; the deltas joined are that text."""
-    async with aclosing(pieces):
-        async for piece in pieces:
-            event: sse.Event
-            if isinstance(piece, Transcript):
-                event = {"type": "transcript.text.done", "text": piece.text, "usage": token_usage(piece)}
-                segments = piece.segments
-            else:
-                event = {"type": "transcript.text.delta", "delta": piece.text}
-                segments = piece.step.segments
-            if logprobs:
-                event["logprobs"] = logprobs_of(segments)
-            if event.get("delta") != "":
-                yield event
+def as_event(update: sse.Update, logprobs: bool) -> sse.Event | None:
+    """A delta for each update that has words, then the whole text; the deltas joined are that text."""
+    event: sse.Event
+    if isinstance(update, Transcript):
+        event = {"type": "transcript.text.done", "text": update.text, "usage": token_usage(update)}
+        segments = update.segments
+    elif not update.text:
+        return None
+    else:
+        event = {"type": "transcript.text.delta", "delta": update.text}
+        segments = update.step.segments
+    if logprobs:
+        event["logprobs"] = logprobs_of(segments)
+    return event
 
 
 def entry(id: str) -> ModelEntry:
