@@ -10,7 +10,7 @@ from loadtest import speech
 from loadtest.quality.rates import wer
 from tests.support.service import Running
 
-SEED_FIELDS = {"success", "text", "latency", "word_count", "gpu_memory", "error"}
+FIELDS = {"success", "text", "latency", "word_count", "gpu_memory", "error"}
 FORMATS = [row.path for row in speech.manifest() if row.path.startswith("formats/")]
 INVALID = sorted((speech.shared("invalid") or Path("nowhere")).glob("*.*"))
 NO_SHARED = "no folder of shared recordings beside the repository"
@@ -21,33 +21,33 @@ def post(client: httpx.Client, path: Path, **fields: str) -> httpx.Response:
         return client.post("/transcribe", files={"audio_file": (path.name, file)}, data=fields)
 
 
-def heard(service: Running, paths: list[Path], **fields: str) -> list[str]:
-    """The words of each recording, asked for eight at a time."""
+def transcribed(service: Running, paths: list[Path], **fields: str) -> list[str]:
+    """The words of each recording, eight requests at a time."""
     with service.client() as client, ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda path: post(client, path, **fields), paths))
     assert [answer.status_code for answer in answers] == [200] * len(paths)
     return [answer.json()["text"] for answer in answers]
 
 
-def test_registry_clips_come_back_as_their_words(service: Running) -> None:
+def test_the_clips_of_the_registry_are_transcribed_to_their_words(service: Running) -> None:
     clips = speech.clips()
-    texts = heard(service, [clip.path for clip in clips])
+    texts = transcribed(service, [clip.path for clip in clips])
     assert wer([clip.text for clip in clips], texts) < 0.2  # names such as Kaliko are beyond base
 
 
-def test_the_answer_is_the_seed_s(service: Running) -> None:
+def test_the_answer_has_the_native_fields(service: Running) -> None:
     with service.client() as client:
         answer = post(client, speech.jfk())
     body = answer.json()
-    assert set(body) == SEED_FIELDS
+    assert set(body) == FIELDS
     assert body["success"] is True
     assert body["word_count"] == len(body["text"].split()) == 22
     assert float(answer.headers["x-audio-seconds"]) == pytest.approx(11, abs=0.1)
     assert float(answer.headers["x-inference-ms"]) <= body["latency"] * 1000
 
 
-def test_a_recording_of_minutes_is_heard_to_its_end(service: Running) -> None:
-    text = heard(service, [speech.recording("physicsworks.wav")])[0].lower()
+def test_a_recording_of_minutes_is_transcribed_to_its_end(service: Running) -> None:
+    text = transcribed(service, [speech.recording("physicsworks.wav")])[0].lower()
     assert "conservation of mechanical energy" in text
     assert "physics works" in text
     assert len(text.split()) > 300
@@ -65,8 +65,8 @@ def test_silence_is_a_valid_empty_transcript(service: Running, tmp_path: Path) -
 @pytest.mark.skipif(not FORMATS, reason=NO_SHARED)
 def test_every_container_and_codec_gives_the_same_sentence(service: Running) -> None:
     clip = speech.clips()[0]
-    texts = heard(service, [speech.SHARED / path for path in FORMATS])
-    # In the band of a telephone base hears "America asked" for "Americans, ask": 3 words of 22.
+    texts = transcribed(service, [speech.SHARED / path for path in FORMATS])
+    # In the band of a telephone base writes "America asked" for "Americans, ask": 3 words of 22.
     wrong = {p: t for p, t in zip(FORMATS, texts, strict=True) if wer([clip.text], [t]) > 0.14}
     assert not wrong
 
@@ -78,7 +78,7 @@ def test_a_broken_file_is_the_caller_s_mistake(service: Running, path: Path) -> 
         answer = post(client, path)
     body = answer.json()
     assert 400 <= answer.status_code < 500
-    assert set(body) == SEED_FIELDS
+    assert set(body) == FIELDS
     assert (body["success"], body["text"]) == (False, "")
     assert " " in body["error"]
 
@@ -88,7 +88,7 @@ def test_the_word_error_rate_on_librispeech_test_clean_is_at_most_six_percent(
     service: Running, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [row for row in speech.manifest() if row.path.startswith("librispeech-test-clean/")]
-    texts = heard(service, [speech.SHARED / row.path for row in rows], language="en")
+    texts = transcribed(service, [speech.SHARED / row.path for row in rows], language="en")
     rate = wer([row.transcript for row in rows], texts)
     with capsys.disabled():
         print(f"\nWER over {len(rows)} clips of LibriSpeech test-clean, through the service: {rate:.2%}")
