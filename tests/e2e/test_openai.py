@@ -17,6 +17,7 @@ from tests.clients import results
 from tests.support.openai_schema import check
 from tests.support.service import Running
 from whisper_serve.audio.decode import decode
+from whisper_serve.engines import ENGINES
 
 NEWEST = "openai-python 3.51.0"
 JFK = speech.CLIPS["jfk.flac"][2]
@@ -119,4 +120,5 @@ def test_bazarr_s_headerless_samples_become_subtitles_and_a_language(service: Ru
         subtitles = client.post(query, files={"audio_file": pcm})
     assert (detected["detected_language"], detected["language_code"]) == ("english", "en")
     assert 0.5 < detected["confidence"] <= 1
+    assert subtitles.headers["asr-engine"] in ENGINES  # not "auto"
     assert right(" ".join(cue.content for cue in srt.parse(subtitles.text, ignore_errors=False)))
