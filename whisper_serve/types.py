@@ -121,7 +121,6 @@ class WindowResult:
     segments: tuple[Segment, ...]
     language: str  # ISO 639-1, as given or detected
     language_probability: float = 1.0
-    engine: str = ""  # the name of the engine that ran
     inference_s: float = 0.0  # this window's share of its inference batch
     batch_inference_s: float = 0.0  # the whole batch, in which there may have been other windows
     batch_windows: int = 0  # windows in that batch, this one included
@@ -168,7 +167,6 @@ class Transcript:
     dropped: tuple[Dropped, ...] = ()
     gaps: tuple[Gap, ...] = ()
     windows: int = 0  # sent to the model
-    engine: str = ""  # the name of the engine that ran; empty where there was no speech
     timings: Timings = Timings()
     gpu_memory_gb: float = 0.0
     engine: str = ""  # that transcribed it, as ENGINES names it; empty where no window was sent to one

@@ -105,7 +105,6 @@ class BatchRunner:
                 batch_windows=len(batch),
                 batch_audio_s=total,
                 gpu_memory_gb=gpu_memory,
-                engine=self._engine.name,
             )
             if isinstance(o, WindowResult)
             else o

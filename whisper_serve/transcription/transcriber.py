@@ -223,5 +223,4 @@ def collect(recording: Recording, steps: Sequence[Step]) -> Transcript:
             batch_audio_s=fmean(r.batch_audio_s for r in results) if results else 0.0,
         ),
         gpu_memory_gb=max((r.gpu_memory_gb for r in results), default=0.0),
-        engine=results[0].engine if results else "",
     )
