@@ -1,1 +1,1 @@
-"""A load test that checks what it is told: every answer's words, every wait, all samples. See README.md."""
+"""Tools that measure the service: load, capacity, speed beside its peers, and the quality of its words."""

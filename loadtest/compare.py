@@ -1,49 +1,7 @@
-"""Two reports in, a table of what changed out: `python -m loadtest.compare A.json B.json`."""
+"""`python -m loadtest.compare`"""
 
-import argparse
-from collections.abc import Callable
-from pathlib import Path
-
-from loadtest.markdown import table
-from loadtest.report import Line, Report, change, like, load
-from loadtest.table import percent, seconds
-
-FIGURES: dict[str, tuple[Callable[[Line], float | None], Callable[[float | None], str]]] = {
-    "Avg latency (s)": (lambda line: line.avg_s, seconds),
-    "P95 (s)": (lambda line: line.p95_s, seconds),
-    "Requests/s": (lambda line: line.answers_per_s, seconds),
-    "Error rate": (lambda line: line.error_rate, lambda value: f"{value or 0:.1%}"),
-}
-
-
-def comparison(a: Report, b: Report) -> str:
-    """A Markdown table: each figure in A, in B, and how much more B has, for the loads both have."""
-    head = [a.load_name, *(text for name in FIGURES for text in (f"{name} A", "B", "change"))]
-    later = {line.label: line for line in b.lines}
-    rows = [[line.label, *_pairs(line, later[line.label])] for line in a.lines if line.label in later]
-    lines = table([head, *rows], "---:")
-    if not like(a, b):
-        lines += ["", "Not like for like: the hardware or the configuration differs."]
-    return "\n".join(lines)
-
-
-def _pairs(a: Line, b: Line) -> list[str]:
-    texts = []
-    for figure, show in FIGURES.values():
-        texts += [show(figure(a)), show(figure(b)), percent(change(figure(a), figure(b)))]
-    return texts
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m loadtest.compare", description=__doc__)
-    parser.add_argument("a", type=Path, help="the earlier report, JSON")
-    parser.add_argument("b", type=Path, help="the later one")
-    args = parser.parse_args()
-    try:
-        print(comparison(load(args.a), load(args.b)))
-    except (OSError, KeyError, TypeError, ValueError) as e:
-        parser.exit(2, f"not two reports of today's form: {e}\n")
-
+from loadtest.common.command import run
+from loadtest.load.compare import main
 
 if __name__ == "__main__":
-    main()
+    run(main)

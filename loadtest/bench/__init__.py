@@ -1,1 +1,1 @@
-"""How fast is the service beside its peers? One machine in, a table of figures, ratios and bounds out. See README.md."""
+"""The service's speed beside its peers', on one machine, by turns. See README.md."""

@@ -1,66 +1,50 @@
-"""How to start a peer, then work, as lines of JSON on stdin; every take and every end as lines on stdout.
+"""What runs in a contestant's own process: it is loaded once, and given clips by a closed loop of callers.
 
-A process of its own, so that a peer's CPU time, memory and threads are its own:
-`python -m loadtest.bench.child`. For the service it is the client.
+For the service this process is the client.
 """
 
-import json
-import os
-import sys
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 
-from loadtest.bench.peers import LOADS, Ask
-from loadtest.bench.samples import Done, Start, Take, Work
-from loadtest.clips import Clip
-from loadtest.errors import CannotRun
-from loadtest.protocols import BadAnswer
+from loadtest.common.client import Ask, Client, Loop, closed_loop
+from loadtest.common.clips import Clip
+from loadtest.common.service import Sections
+from whisper_serve.audio.decode import decode
+from whisper_serve.types import Samples
 
-READY = "ready"
+MAX_S = 3600.0  # of a recording
 
 
-def closed_loop(ask: Ask, work: Work, tell: Callable[[Take], None]) -> Done:
-    """Every clip once; each caller takes the next as soon as it is answered. Raises what `ask` raises."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a contestant is started."""
 
-    def timed(clip: Clip) -> None:
-        began = time.perf_counter()
-        heard = ask(clip)
-        tell(Take(clip.seconds, time.perf_counter() - began, clip.text, heard))
-
-    began, used = time.perf_counter(), time.process_time()
-    with ThreadPoolExecutor(work.callers) as callers:
-        answers = [callers.submit(timed, clip) for clip in work.clips]
-        try:
-            for answer in answers:
-                answer.result()
-        finally:
-            callers.shutdown(cancel_futures=True)
-    return Done(time.perf_counter() - began, time.process_time() - used)
+    kind: str  # a row of running.LOADS
+    overrides: Sections = field(default_factory=dict, hash=False)  # of the service's config file
+    workers: int = 1  # calls at once, in a peer that runs in process
+    threads: int = 1  # of each
+    timestamps: bool = False
+    weights: str = ""  # CTranslate2 folder
+    url: str = ""  # of a service that runs
 
 
-def main() -> int:
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a library prints is not for the reader of our lines
-    one_at_a_time = threading.Lock()
-
-    def say(told: dict[str, float | str]) -> None:
-        with one_at_a_time:
-            print(json.dumps(told), file=out, flush=True)
-
-    try:
-        start = Start.from_json(sys.stdin.readline())
-        ask = LOADS[start.kind](start)
-        say({READY: start.kind})
-        for line in sys.stdin:
-            say(asdict(closed_loop(ask, Work.from_json(line), lambda take: say(asdict(take)))))
-    except (CannotRun, BadAnswer, OSError) as e:
-        print(e, file=sys.stderr)
-        return 2
-    return 0
+Load = Callable[[Start], Ask]
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+@cache
+def loaded(load: Load, start: Start) -> Ask:
+    return load(start)
+
+
+def work(load: Load, start: Start, clips: Sequence[Clip], callers: int) -> Loop:
+    """Raises what `load` and the callers raise."""
+    return closed_loop(loaded(load, start), clips, callers)
+
+
+def load_service(start: Start) -> Ask:
+    return Client(start.url).ask
+
+
+def samples_of(clip: Clip) -> Samples:
+    return decode(clip.path.read_bytes(), MAX_S).samples

@@ -1,13 +1,14 @@
-"""What pieces of work gave in, figures out: a line each, medians over rounds, ratios round by round."""
+"""Figures of a bench: a line for each piece of work, medians over rounds, ratios round by round."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+import numpy as np
+
 from loadtest.bench.plan import Job
 from loadtest.bench.running import Measured
-from loadtest.quality.rates import rate
-from loadtest.report import percentile
+from loadtest.common.wer import normalizer, rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Line:
     p50_s: float
     p95_s: float
     edits: int  # words wrong
-    words: int  # words said
+    words: int  # words spoken
     cpu_per_audio_s: float  # CPU seconds per second of audio, of the peer and all it started
     peak_mb: float  # 1e6 bytes
     client_cpu: float | None  # share of one core the client took beside it; None: there was none
@@ -38,22 +39,23 @@ Figure = Callable[[Line], float]
 
 
 def line_of(peer: str, job: Job, number: int, measured: Measured) -> Line:
-    waits = [take.latency_s for take in measured.takes]
-    audio_s = sum(take.audio_s for take in measured.takes)
-    wrong = rate([take.said for take in measured.takes], [take.heard for take in measured.takes], "en")
+    results, wall_s = measured.results, measured.wall_s
+    p50_s, p95_s = np.percentile([result.latency_s for result in results], (50, 95))
+    audio_s = sum(result.clip.seconds for result in results)
+    wrong = rate([r.clip.text for r in results], [r.text for r in results], normalizer("en"))
     return Line(
         peer=peer,
         workload=job.workload,
         callers=job.callers,
         round=number,
-        requests=len(waits),
-        requests_per_s=len(waits) / measured.wall_s,
-        audio_per_s=audio_s / measured.wall_s,
-        p50_s=percentile(waits, 50),
-        p95_s=percentile(waits, 95),
+        requests=len(results),
+        requests_per_s=len(results) / wall_s,
+        audio_per_s=audio_s / wall_s,
+        p50_s=float(p50_s),
+        p95_s=float(p95_s),
         edits=wrong.edits,
         words=wrong.words,
-        cpu_per_audio_s=measured.cpu_s / audio_s,
+        cpu_per_audio_s=sum(measured.cpu_s.values()) / audio_s,
         peak_mb=measured.peak_mb,
         client_cpu=measured.client_cpu,
     )
@@ -61,11 +63,8 @@ def line_of(peer: str, job: Job, number: int, measured: Measured) -> Line:
 
 def of(lines: Iterable[Line], peer: str, job: Job) -> list[Line]:
     """One contestant's lines at one job, by round."""
-    found = [
-        line
-        for line in lines
-        if (line.peer, line.workload, line.callers) == (peer, job.workload, job.callers)
-    ]
+    wanted = (peer, job.workload, job.callers)
+    found = [line for line in lines if (line.peer, line.workload, line.callers) == wanted]
     return sorted(found, key=lambda line: line.round)
 
 

@@ -1,4 +1,4 @@
-"""A model's weights in, the file whisper.cpp reads out, written beside them once.
+"""Weights in whisper.cpp's format, converted once and kept beside the ones they were made from.
 
 Its layout is that of whisper.cpp's models/convert-pt-to-ggml.py: a header, the mel
 filters, the vocabulary, then every tensor; all numbers little-endian.

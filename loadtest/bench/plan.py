@@ -1,31 +1,16 @@
-"""What is wanted in, the turns of a bench out: who is started when, and asked what. To add a contestant: a row in `turns`."""
+"""Turns of a bench: who is started when, and given which work. To add a contestant: a row in `turns`."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from loadtest.bench.samples import Start
+from loadtest.bench.child import Start
 from loadtest.bench.workloads import FEW, MIX, ONE_LONG, SHORT, Extent
+from loadtest.common.service import Sections, changed
 
-SERVICE, ONE_REPLICA, FULL_CONTEXT = (
-    "whisper_serve",
-    "whisper_serve, 1 replica",
-    "whisper_serve, full context",
-)
+SERVICE = "whisper_serve"
+ONE_REPLICA, FULL_CONTEXT = "whisper_serve, 1 replica", "whisper_serve, full context"
 FASTER_WHISPER, OPENAI_WHISPER, WHISPER_CPP = "faster-whisper", "openai-whisper", "whisper.cpp"
 PEERS = (SERVICE, FASTER_WHISPER, OPENAI_WHISPER, WHISPER_CPP)
-CROWD = 16  # callers at which peers are compared
-
-COST = {  # seconds an audio second takes, roughly: the progress bar's first guess
-    SERVICE: 0.015,
-    ONE_REPLICA: 0.03,
-    FULL_CONTEXT: 0.05,
-    FASTER_WHISPER: 0.055,
-    OPENAI_WHISPER: 0.16,
-    WHISPER_CPP: 0.2,
-}
-START_S = {"service": 20.0}  # and the others:
-CHILD_START_S = 4.0
+CROWD = 16  # callers at which contestants are compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +21,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One start of a contestant, and what it is asked while it runs."""
+    """One start of a contestant, and its work while it runs."""
 
     peer: str
     start: Start
     jobs: tuple[Job, ...]
-
-    @property
-    def start_s(self) -> float:
-        return START_S.get(self.start.kind, CHILD_START_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +33,7 @@ class Field:
     """Who takes part, and how each is started."""
 
     peers: tuple[str, ...]
-    overrides: Mapping[str, Mapping[str, Any]]  # of the service's config
+    overrides: Sections  # of the service's config
     alone: Start  # faster-whisper, for one caller
     together: Start  # and for several
     cpus: int
@@ -61,19 +42,21 @@ class Field:
 
 def candidates(field: Field, extent: Extent) -> list[Start]:
     """The ways to run faster-whisper that are tried: one worker with all threads, one-thread workers."""
-    start = Start("faster-whisper", weights=field.weights)
-    shapes = [replace(start, workers=1, threads=field.cpus), replace(start, workers=field.cpus, threads=1)]
-    shapes = list({(s.workers, s.threads): s for s in shapes}.values())
-    return [replace(shape, timestamps=timestamps) for shape in shapes for timestamps in extent.timestamps]
+    shapes = dict.fromkeys(((1, field.cpus), (field.cpus, 1)))
+    return [
+        Start(FASTER_WHISPER, {}, workers, threads, timestamps, field.weights)
+        for workers, threads in shapes
+        for timestamps in extent.timestamps
+    ]
 
 
 def turns(field: Field, extent: Extent, number: int) -> list[Turn]:
     """The turns of round `number`, from 0; every other round runs backwards."""
+    slow = [Start(kind, threads=field.cpus, weights=field.weights) for kind in (OPENAI_WHISPER, WHISPER_CPP)]
     rows = [
         *_service(field, extent, number),
         *_faster_whisper(field, extent),
-        Turn(OPENAI_WHISPER, _alone("openai-whisper", field), (Job(FEW, 1),)),
-        Turn(WHISPER_CPP, _alone("whisper.cpp", field), (Job(FEW, 1),)),
+        *(Turn(start.kind, start, (Job(FEW, 1),)) for start in slow),
     ]
     rows = [turn for turn in rows if any(turn.peer.startswith(peer) for peer in field.peers)]
     return rows[::-1] if number % 2 else rows
@@ -81,32 +64,23 @@ def turns(field: Field, extent: Extent, number: int) -> list[Turn]:
 
 def _service(field: Field, extent: Extent, number: int) -> list[Turn]:
     """As configured; with one replica; and, once, with full context, which decides words and not luck."""
-    deployment = {**field.overrides.get("deployment", {}), "num_replicas": 1}
-    model = {**field.overrides.get("model", {}), "context": "full"}
-    one = Start("service", {**field.overrides, "deployment": deployment})
-    full = Start("service", {**field.overrides, "model": model})
-    crowd = (Job(SHORT, CROWD),)
-    rows = [Turn(SERVICE, Start("service", field.overrides), _jobs(extent, extent.callers))]
-    return [*rows, Turn(ONE_REPLICA, one, crowd), *([Turn(FULL_CONTEXT, full, crowd)] if number == 0 else [])]
+    start, crowd = Start("service", field.overrides), (Job(SHORT, CROWD),)
+    one = changed(field.overrides, {"deployment": {"num_replicas": 1}})
+    full = changed(field.overrides, {"model": {"context": "full"}})
+    rows = [Turn(SERVICE, start, _jobs(extent)), Turn(ONE_REPLICA, replace(start, overrides=one), crowd)]
+    return [*rows, Turn(FULL_CONTEXT, replace(start, overrides=full), crowd)] if number == 0 else rows
 
 
 def _faster_whisper(field: Field, extent: Extent) -> list[Turn]:
     """One start where one way is best for both one caller and several."""
+    jobs = _jobs(extent)
     if field.alone == field.together:
-        return [Turn(FASTER_WHISPER, field.alone, _jobs(extent, extent.callers))]
-    alone = tuple(callers for callers in extent.callers if callers == 1)
-    several = tuple(callers for callers in extent.callers if callers > 1)
-    short = tuple(Job(SHORT, callers) for callers in several)
+        return [Turn(FASTER_WHISPER, field.alone, jobs)]
     return [
-        Turn(FASTER_WHISPER, field.alone, (*(Job(SHORT, callers) for callers in alone), Job(ONE_LONG, 1))),
-        Turn(FASTER_WHISPER, field.together, (*short, Job(MIX, extent.mix_callers))),
+        Turn(FASTER_WHISPER, field.alone, tuple(job for job in jobs if job.callers == 1)),
+        Turn(FASTER_WHISPER, field.together, tuple(job for job in jobs if job.callers > 1)),
     ]
 
 
-def _jobs(extent: Extent, callers: Sequence[int]) -> tuple[Job, ...]:
-    short = tuple(Job(SHORT, count) for count in callers)
-    return (*short, Job(ONE_LONG, 1), Job(MIX, extent.mix_callers))
-
-
-def _alone(kind: str, field: Field) -> Start:
-    return Start(kind, threads=field.cpus, weights=field.weights)
+def _jobs(extent: Extent) -> tuple[Job, ...]:
+    return (*(Job(SHORT, n) for n in extent.callers), Job(ONE_LONG, 1), Job(MIX, extent.mix_callers))

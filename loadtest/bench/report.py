@@ -1,15 +1,14 @@
-"""Lines and verdicts in, the bench's report out: as JSON, as Markdown."""
+"""Report of a bench, as JSON and as Markdown."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from loadtest.bench.figures import Line, middle, of
 from loadtest.bench.plan import Job
 from loadtest.bench.rounds import Tried
-from loadtest.markdown import NOTHING, document, table
-from loadtest.origin import Origin
-from loadtest.quality.report import HEAD, Row, cells
+from loadtest.common import bounds, markdown
+from loadtest.common.bounds import Row
+from loadtest.common.provenance import Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +23,8 @@ class Report:
     rows: tuple[Row, ...]
 
     @property
-    def missed(self) -> list[Row]:
-        return [row for row in self.rows if row.ok is False]
-
-    @property
     def jobs(self) -> list[tuple[str, Job]]:
-        """Who was asked what, by workload, callers, and order of appearance."""
+        """Who did what, by workload, callers, and order of appearance."""
         found = dict.fromkeys((line.peer, Job(line.workload, line.callers)) for line in self.lines)
         places = {name: place for place, name in enumerate(self.recordings)}
         return sorted(found, key=lambda one: (places[one[1].workload], one[1].callers))
@@ -49,7 +44,7 @@ COLUMNS: dict[str, Callable[[Sequence[Line]], str]] = {  # medians over the roun
 
 
 def _share(values: Sequence[float]) -> str:
-    return f"{max(values):.1%}" if values else NOTHING
+    return f"{max(values):.1%}" if values else markdown.NOTHING
 
 
 def figures(report: Report) -> list[list[str]]:
@@ -62,26 +57,23 @@ def figures(report: Report) -> list[list[str]]:
 
 
 def facts(report: Report) -> dict[str, str]:
+    tried = (f"{way.name}: {way.alone_per_s:.2f}, {way.together_per_s:.2f}" for way in report.tried)
     return {
         **report.origin.facts,
         "Took": f"{report.seconds / 60:.0f} minutes",
         "Packages": ", ".join(f"{name} {version}" for name, version in report.versions.items()),
         "Left out": "; ".join(f"{peer}: {why}" for peer, why in report.left_out.items()) or "none",
         **{name.capitalize(): what for name, what in report.recordings.items()},
-        "faster-whisper, tried (requests/s alone, together)": "; ".join(
-            f"{way.name}: {way.alone_per_s:.2f}, {way.together_per_s:.2f}" for way in report.tried
-        )
-        or "none",
-        "Bounds missed": ", ".join(row.what for row in report.missed) or "none",
+        "faster-whisper, tried (requests/s alone, together)": "; ".join(tried) or "none",
+        "Bounds missed": ", ".join(bounds.missed(report.rows)) or "none",
     }
 
 
 def as_markdown(report: Report) -> str:
-    verdicts = table([HEAD, *(cells(row) for row in report.rows)])
-    return document("Bench", facts(report), [verdicts, table(figures(report))], report.origin.config)
+    parts = [bounds.verdicts(report.rows), markdown.table(figures(report))]
+    return markdown.document("Bench", facts(report), parts, report.origin.config)
 
 
 def as_json(report: Report) -> str:
-    rows = [asdict(row) | {"ok": row.ok} for row in report.rows]
     lines = [asdict(line) | {"wer": line.wer} for line in report.lines]
-    return json.dumps(asdict(report) | {"rows": rows, "lines": lines}, indent=1, ensure_ascii=False) + "\n"
+    return markdown.as_json(asdict(report) | {"rows": bounds.as_fields(report.rows), "lines": lines})

@@ -1,121 +1,76 @@
-"""How to start a peer in; leave to give it work, and what the work took, out."""
+"""Contestants, each with a process of its own, and what a piece of work costs them. To add one: a row in LOADS."""
 
-import json
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from loadtest.bench.child import READY
-from loadtest.bench.meter import Meter
-from loadtest.bench.samples import Done, Start, Take, Work
-from loadtest.errors import CannotRun
-from loadtest.service import own_service
+from loadtest.bench import child
+from loadtest.bench.child import Load, Start
+from loadtest.bench.peers import faster_whisper, openai_whisper, whisper_cpp
+from loadtest.common import ROOT
+from loadtest.common.client import Loop, Result
+from loadtest.common.clips import Clip
+from loadtest.common.errors import CannotRun
+from loadtest.common.processes import Meter, own_process
+from loadtest.common.service import own_service
+from whisper_serve.errors import WeightsError
 
-STOP_S = 30.0
+SERVICE = "service"
+LOADS: dict[str, Load] = {
+    SERVICE: child.load_service,
+    "faster-whisper": faster_whisper.load,
+    "openai-whisper": openai_whisper.load,
+    "whisper.cpp": whisper_cpp.load,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
     """What a piece of work gave, and what it took."""
 
-    takes: tuple[Take, ...]
+    results: tuple[Result, ...]
     wall_s: float
-    cpu_s: float  # of the peer and all it started
+    cpu_s: dict[str, float]  # by role, of the contestant and all that it started
     peak_mb: float
-    client_cpu: float | None  # share of one core the client took; None: there was none
+    client_cpu: float | None  # share of one core that the service's client took; None: there was none
 
 
 class Running:
-    """A peer that is ready, behind a child process that asks it."""
+    """A contestant that is ready."""
 
-    def __init__(self, child: "subprocess.Popen[str]", service: Sequence[psutil.Process]) -> None:
-        self._child = child
-        self._service = service
+    def __init__(self, start: Start, executor: Executor, process: psutil.Process) -> None:
+        self._start, self._executor, self._process = start, executor, process
 
-    def hear(self, work: Work, tell: Callable[[Take], None]) -> Measured:
-        """Do a piece of work; `tell` hears of every clip. Raises CannotRun."""
-        takes = []
-        with Meter(self._service or [psutil.Process(self._child.pid)]) as meter:
-            say(self._child, work.as_json())
-            while "wall_s" not in (told := answer(self._child)):
-                takes.append(Take(**told))
-                tell(takes[-1])
-        done = Done(**told)
-        client = done.cpu_s / done.wall_s if self._service else None
-        return Measured(tuple(takes), done.wall_s, meter.cpu_s, meter.peak_mb, client)
+    def measure(self, clips: Sequence[Clip], callers: int) -> Measured:
+        """Have every clip transcribed, by so many callers. Raises CannotRun."""
+        with Meter(self._process) as meter:
+            loop = self.work(clips, callers)
+        client = loop.cpu_s / loop.wall_s if self._start.kind == SERVICE else None
+        return Measured(loop.results, loop.wall_s, meter.cpu_s, meter.peak_mb, client)
+
+    def work(self, clips: Sequence[Clip], callers: int) -> Loop:
+        kind = self._start.kind
+        try:
+            return self._executor.submit(child.work, LOADS[kind], self._start, clips, callers).result()
+        except (ImportError, OSError, RuntimeError, ValueError, CannotRun, WeightsError) as e:
+            raise CannotRun(f"{kind}: {e}") from e
 
 
 @contextmanager
-def running(start: Start, config: Path, root: Path, log: Path) -> Iterator[Running]:
-    """A peer, until the block is left. Raises CannotRun where it cannot be had."""
-    if start.kind != "service":
-        with child(start, root, log) as process:
-            yield Running(process, ())
+def running(start: Start, config: Path, log: Path, root: Path = ROOT) -> Iterator[Running]:
+    """A contestant, until the block is left; the service is that of the checkout `root`. Raises CannotRun."""
+    if start.kind != SERVICE:
+        with own_process(log) as (executor, process):
+            peer = Running(start, executor, process)
+            peer.work((), 1)
+            yield peer
         return
-    with tempfile.TemporaryDirectory() as folder:
-        file, before = Path(folder, "config.json"), services()
-        fields = json.loads(config.read_text(encoding="utf-8"))
-        file.write_text(json.dumps(changed(fields, start.overrides)), encoding="utf-8")
-        with own_service(file, root, log) as url:
-            own = [process for process in services() if process not in before]
-            with child(replace(start, url=url), root, log.with_suffix(".client.log")) as process:
-                yield Running(process, own)
-
-
-@contextmanager
-def child(start: Start, root: Path, log: Path) -> Iterator["subprocess.Popen[str]"]:
-    command = [sys.executable, "-m", "loadtest.bench.child"]
-    with log.open("w", encoding="utf-8") as errors:
-        process = subprocess.Popen(
-            command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
-        )
-    try:
-        say(process, start.as_json())
-        if READY not in answer(process):
-            raise CannotRun(f"{start.kind} did not say that it was ready")
-        yield process
-    except ChildEnded as e:
-        tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
-        raise CannotRun(f"{start.kind}: {' '.join(tail) or f'ended with {process.wait()}'}") from e
-    finally:
-        process.kill()
-        process.communicate(timeout=STOP_S)
-
-
-class ChildEnded(Exception):
-    """It was to answer, and is gone."""
-
-
-def say(process: "subprocess.Popen[str]", line: str) -> None:
-    assert process.stdin
-    try:
-        process.stdin.write(f"{line}\n")
-        process.stdin.flush()
-    except BrokenPipeError as e:
-        raise ChildEnded from e
-
-
-def answer(process: "subprocess.Popen[str]") -> dict[str, Any]:
-    assert process.stdout
-    line = process.stdout.readline()
-    if not line:
-        raise ChildEnded
-    told: dict[str, Any] = json.loads(line)
-    return told
-
-
-def services() -> list[psutil.Process]:
-    """The services this process has started."""
-    return [process for process in psutil.Process().children() if "main.py" in process.cmdline()]
-
-
-def changed(fields: Mapping[str, Any], overrides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """A config file's fields with some of its settings replaced."""
-    return {**fields, **{section: {**fields.get(section, {}), **new} for section, new in overrides.items()}}
+    with (
+        own_service(config, log, start.overrides, root) as service,
+        own_process(log.with_suffix(".client.log")) as (executor, _),
+    ):
+        yield Running(replace(start, url=service.url), executor, service.process)

@@ -1,4 +1,4 @@
-"""Clips whose words are known in, the workloads of a bench out. To add a workload: a row in `workloads`."""
+"""Workloads of a bench, made of clips whose words are known. To add a workload: a row in `workloads`."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from loadtest.bench.samples import Work
-from loadtest.clips import Clip, load_clips, mixed
-from loadtest.speech import SHARED
-from whisper_serve.audio.decode import decode
-from whisper_serve.types import SAMPLE_RATE, WINDOW_S
+from loadtest.bench.child import samples_of
+from loadtest.common.clips import Clip, load_clips, mixed
+from loadtest.common.speech import SHARED
+from whisper_serve.types import SAMPLE_RATE
 
 LONG = SHARED / "longform" / "librispeech-5639-40744.mp3"  # 8.3 minutes
 LONG_S = 480.0  # of the recording that stands in for it
@@ -24,7 +23,7 @@ PER_CALLER = 2  # requests, at least
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much a bench hears."""
+    """How much is measured."""
 
     clips: int  # in the short workload
     few: int  # for peers that are slow
@@ -38,25 +37,22 @@ class Extent:
 FULL = Extent(110, 20, (1, 4, 16, 64), 16, 3, (False, True), None)
 QUICK = Extent(10, 4, (1, 16), 16, 1, (False,), 90.0)
 
+Workloads = Mapping[str, tuple[Clip, ...]]
 
-def workloads(clips: Sequence[Clip], extent: Extent, scratch: Path) -> dict[str, tuple[Clip, ...]]:
-    """Each workload's clips, in the order in which they are asked; the same for every peer."""
+
+def workloads(clips: Sequence[Clip], extent: Extent, scratch: Path) -> Workloads:
+    """Each workload's clips, in the order in which they are asked for; the same for every contestant."""
     short = mixed(clips, "mixed", extent.clips)
     random.Random(0).shuffle(short)
     long = long_clip(short, extent.stand_in_s, scratch)
-    return {
-        SHORT: tuple(short),
-        ONE_LONG: (long,),
-        MIX: (long, *short),
-        FEW: tuple(mixed(short, "mixed", extent.few)),
-    }
+    few = tuple(mixed(short, "mixed", extent.few))
+    return {SHORT: tuple(short), ONE_LONG: (long,), MIX: (long, *short), FEW: few}
 
 
-def work(decks: Mapping[str, Sequence[Clip]], name: str, callers: int) -> Work:
+def requests(clips: Workloads, name: str, callers: int) -> tuple[Clip, ...]:
     """A workload for so many callers; short clips come round again until each caller has some."""
-    deck = decks[name]
-    count = max(len(deck), PER_CALLER * callers) if name == SHORT else len(deck)
-    return Work(tuple(islice(cycle(deck), count)), callers)
+    count = max(len(clips[name]), PER_CALLER * callers if name == SHORT else 0)
+    return tuple(islice(cycle(clips[name]), count))
 
 
 def long_clip(short: Sequence[Clip], stand_in_s: float | None, scratch: Path) -> Clip:
@@ -70,11 +66,10 @@ def stitched(clips: Sequence[Clip], seconds: float, file: Path) -> Clip:
     """Clips with pauses between them, again and again, until the whole lasts so long; written to `file`."""
     pause, parts, texts, length = np.zeros(int(PAUSE_S * SAMPLE_RATE), np.float32), [], [], 0
     for clip in cycle(clips):
-        samples = decode(Path(clip.path).read_bytes(), WINDOW_S).samples
-        parts += [samples, pause]
+        parts += [samples_of(clip), pause]
         texts.append(clip.text)
-        length += len(samples) + len(pause)
+        length += len(parts[-2]) + len(pause)
         if length >= seconds * SAMPLE_RATE:
             break
     soundfile.write(file, np.concatenate(parts), SAMPLE_RATE)
-    return Clip(str(file), " ".join(texts), length / SAMPLE_RATE)
+    return Clip(file, " ".join(texts), length / SAMPLE_RATE)

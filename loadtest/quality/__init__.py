@@ -1,1 +1,1 @@
-"""Is what the service writes right? Recordings whose words are known in, a table of figures and bounds out."""
+"""The quality of the service's words and times, on recordings whose words are known."""

@@ -1,69 +1,61 @@
-"""A folder of recordings with a manifest in, the recordings to hear out, by what they are there to show."""
+"""Recordings of the corpus, by what they are there to show, and the service's answers to them."""
 
-import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest.clips import MANIFEST
-from loadtest.errors import CannotRun
+from loadtest.common.clips import Clip, read_manifest
+from whisper_serve.types import Segment, Transcript
 
 CLEAN, OTHER = "librispeech-test-clean", "librispeech-test-other"
 LONG = "longform"
 NONSPEECH = "nonspeech"
-TOLD = (CLEAN, OTHER, LONG)  # heard with their language given; in the others it is to be detected
+ENGLISH = (CLEAN, OTHER, LONG)  # asked for with their language; in the others it is to be detected
 LEFT_OUT = ("formats", "invalid")  # the same sentence in every container; no audio at all
-QUICK = 6  # recordings of a folder in a quick run
+QUICK = 6  # recordings of a part in a quick run
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
-    path: Path
-    folder: str  # the part of the corpus it belongs to
-    language: str | None  # ISO 639-1; None: nobody speaks
-    text: str  # the words spoken; "": none
-    seconds: float
+class Answer:
+    """What an engine made of a recording."""
+
+    engine: str
+    recording: Clip
+    transcript: Transcript
 
     @property
-    def name(self) -> str:
-        return f"{self.folder}/{self.path.name}"
+    def text(self) -> str:
+        return self.transcript.text
 
     @property
-    def told(self) -> str | None:
-        """The language to ask for."""
-        return self.language if self.folder in TOLD else None
+    def unfiltered(self) -> str:
+        """What would be the text with all filters off: they choose among segments, and change none."""
+        segments: Iterable[Segment] = (
+            *self.transcript.segments,
+            *(d.segment for d in self.transcript.dropped),
+        )
+        return "".join(s.text for s in sorted(segments, key=lambda s: (s.start, s.end))).strip()
 
 
-def load_recordings(folder: Path, quick: bool = False) -> list[Recording]:
+def full_name(recording: Clip) -> str:
+    return f"{recording.part}/{recording.name}"
+
+
+def load_recordings(folder: Path, quick: bool = False) -> list[Clip]:
     """What the manifest lists, shortest first; raises CannotRun where there is none.
 
     Quick: a few of each part, evenly over their lengths, and none of the long ones.
     """
-    manifest = folder / MANIFEST
-    if not manifest.is_file():
-        raise CannotRun(f"no recordings to measure with: {manifest} is not there")
-    rows = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines() if line.strip()]
-    recordings = sorted((as_recording(folder, row) for row in rows), key=lambda r: (r.seconds, r.name))
-    recordings = [r for r in recordings if r.folder not in LEFT_OUT]
-    return few(recordings) if quick else recordings
+    found = [r for r in read_manifest(folder) if r.part not in LEFT_OUT]
+    found.sort(key=lambda r: (r.seconds, full_name(r)))
+    return few(found) if quick else found
 
 
-def as_recording(folder: Path, row: dict[str, str | float | None]) -> Recording:
-    path = str(row["path"])
-    language = row["language"]
-    return Recording(
-        folder / path,
-        path.partition("/")[0],
-        str(language) if language else None,
-        str(row["transcript"]),
-        float(row["duration_s"] or 0),
-    )
-
-
-def few(recordings: list[Recording]) -> list[Recording]:
+def few(recordings: list[Clip]) -> list[Clip]:
     """Evenly spread over each part and language, so that none is missing."""
-    parts: dict[tuple[str, str | None], list[Recording]] = {}
+    parts: dict[tuple[str, str | None], list[Clip]] = {}
     for recording in recordings:
-        if recording.folder != LONG:
-            parts.setdefault((recording.folder, recording.language), []).append(recording)
-    chosen = {r.name for part in parts.values() for r in part[:: -(-len(part) // QUICK)]}
-    return [r for r in recordings if r.name in chosen]
+        if recording.part != LONG:
+            parts.setdefault((recording.part, recording.language), []).append(recording)
+    chosen = {r.path for part in parts.values() for r in part[:: -(-len(part) // QUICK)]}
+    return [r for r in recordings if r.path in chosen]

@@ -1,26 +1,23 @@
-"""Long recordings in, what decoding and cutting them takes out: memory of an hour, CPU time of silence.
+"""Cost of decoding and splitting long recordings: memory of an hour, CPU time of silence.
 
-Each is measured in a process of its own, `python -m loadtest.quality.cost FILE STEP`, with
-the fake engine: the model's memory and time are a replica's.
+Each is measured in a process of its own, with the fake engine: the model's memory and time are a replica's.
 """
 
 import asyncio
-import json
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from loadtest.errors import CannotRun
+from loadtest.common.bounds import Row
+from loadtest.common.errors import CannotRun
+from loadtest.common.processes import own_process
 from loadtest.quality.corpus import LONG, NONSPEECH
-from loadtest.quality.ear import create_transcriber
-from loadtest.quality.report import Row
+from loadtest.quality.in_process import create_transcriber
 from whisper_serve.audio.decode import decode
 from whisper_serve.config.load import Config
 from whisper_serve.config.resolve import resolve
@@ -30,7 +27,9 @@ from whisper_serve.types import SAMPLE_RATE, Options, Samples
 
 HOUR_S = 3600.0
 QUICK_S = 600.0
-ROOM_MB = 100.0  # for decoding and cutting, beside the samples and the upload: no second copy of either fits
+ROOM_MB = (
+    100.0  # for decoding and splitting, beside the samples and the upload: no second copy of either fits
+)
 SILENCE_CPU_S = 6.0  # a hundredth of its length
 SILENCE = f"{NONSPEECH}/gen-silence-10min.opus"
 STATUS = Path("/proc/self/status")
@@ -43,11 +42,10 @@ class Cost:
     peak_mb: float  # the most resident until the end
     cpu_s: float
     windows: int
-    words: int
 
 
 def rows(speech: Path, quick: bool) -> Iterator[Row]:
-    """Raises CannotRun where the speech is not there, or a process fails."""
+    """Raises CannotRun where the speech is not there, or cannot be transcribed."""
     seconds = QUICK_S if quick else HOUR_S
     samples_mb = seconds * SAMPLE_RATE * 4 / 1e6
     with tempfile.TemporaryDirectory() as folder:
@@ -56,18 +54,19 @@ def rows(speech: Path, quick: bool) -> Iterator[Row]:
         upload_mb = file.stat().st_size / 1e6
         for step in STEPS:
             cost = measured(file, step)
-            yield Row(
+            what, most = (
                 f"peak memory of {seconds / 60:.0f} minutes, {step}",
-                cost.peak_mb - cost.idle_mb,
-                "MB",
-                most=samples_mb + upload_mb + ROOM_MB,
-                note=f"above {cost.idle_mb:.0f} MB at rest; the samples are {samples_mb:.0f}, the upload {upload_mb:.0f}; "
-                f"{cost.windows} windows, {cost.cpu_s:.1f} s of CPU",
+                samples_mb + upload_mb + ROOM_MB,
             )
+            note = (
+                f"above {cost.idle_mb:.0f} MB at rest; the samples are {samples_mb:.0f}, the upload {upload_mb:.0f}; "
+                f"{cost.windows} windows, {cost.cpu_s:.1f} s of CPU"
+            )
+            yield Row(what, cost.peak_mb - cost.idle_mb, "MB", most, note=note)
     cost = measured(speech / SILENCE, "transcribe")
-    how = "decoding and speech detection"
+    how = "decoding and voice activity detection"
     yield Row("CPU time of 10 minutes of silence", cost.cpu_s, "s", SILENCE_CPU_S, note=how, digits=1)
-    yield Row("windows heard in 10 minutes of silence", cost.windows, most=0)
+    yield Row("windows in 10 minutes of silence", cost.windows, most=0)
 
 
 def stitched(speech: Path, seconds: float) -> Samples:
@@ -80,11 +79,11 @@ def stitched(speech: Path, seconds: float) -> Samples:
 
 
 def measured(file: Path, step: str) -> Cost:
-    command = [sys.executable, "-m", "loadtest.quality.cost", str(file), step]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        raise CannotRun(f"{file.name} could not be measured: {ended.stderr.strip()[-300:]}")
-    return Cost(**json.loads(ended.stdout.splitlines()[-1]))
+    with tempfile.NamedTemporaryFile() as log, own_process(Path(log.name)) as (executor, _):
+        try:
+            return executor.submit(spend, file, step).result()
+        except (TranscriptionError, OSError) as e:
+            raise CannotRun(f"{file.name} could not be measured: {e}") from e
 
 
 def resident_mb(field: str) -> float:
@@ -93,29 +92,19 @@ def resident_mb(field: str) -> float:
     return next(float(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(f"{field}:"))
 
 
-async def spend(file: Path, step: str) -> Cost:
-    """Open a file, or hear it too, and account for it."""
+def spend(file: Path, step: str) -> Cost:
+    """Decode a file, or transcribe it too, and account for it."""
+    return asyncio.run(_spend(file, step))
+
+
+async def _spend(file: Path, step: str) -> Cost:
     config = Config(model={"engine": "fake"}, server={"max_parallel_windows": 4})
     transcriber = create_transcriber(resolve(config, this_machine()))
     await asyncio.to_thread(transcriber.warm_up)
     idle, began = resident_mb("VmRSS"), time.process_time()
     data, options = await asyncio.to_thread(file.read_bytes), Options(language="en")
     if step == "open":
-        windows, words = len((await transcriber.open(data, options)).windows), 0
+        windows = len((await transcriber.open(data, options)).windows)
     else:
-        transcript = await transcriber.transcribe(data, options)
-        windows, words = transcript.windows, len(transcript.text.split())
-    return Cost(idle, resident_mb("VmHWM"), time.process_time() - began, windows, words)
-
-
-def main(argv: Sequence[str]) -> int:
-    try:
-        print(json.dumps(asdict(asyncio.run(spend(Path(argv[0]), argv[1])))))
-    except TranscriptionError as e:
-        print(e, file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+        windows = (await transcriber.transcribe(data, options)).windows
+    return Cost(idle, resident_mb("VmHWM"), time.process_time() - began, windows)

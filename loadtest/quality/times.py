@@ -1,15 +1,14 @@
-"""Two engines' words in, how well their times agree out; and whether times keep their place."""
+"""Word times: whether they keep their place, and how well those of two engines agree."""
 
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from itertools import pairwise
-from statistics import median
 
-from loadtest.quality.answer import Answer
-from loadtest.quality.corpus import CLEAN, OTHER
-from loadtest.quality.report import Row
-from loadtest.report import percentile
-from loadtest.words import words as spelled
+import numpy as np
+
+from loadtest.common.bounds import Row
+from loadtest.common.wer import words as spelled
+from loadtest.quality.corpus import CLEAN, OTHER, Answer, full_name
 from whisper_serve.types import Transcript, Word
 
 APART_S = 0.08
@@ -24,9 +23,8 @@ def rows(answers: Sequence[Answer]) -> Iterator[Row]:
         yield from _places(timed, count)
     engines = list(dict.fromkeys(a.engine for a in answers))
     if len(engines) > 1:
-        yield from _apart(
-            [a for a in answers if a.recording.folder in (CLEAN, OTHER)], engines[0], engines[1]
-        )
+        short = [a for a in answers if a.recording.part in (CLEAN, OTHER)]
+        yield from _apart(short, engines[0], engines[1])
 
 
 def _places(answers: Sequence[Answer], count: int) -> Iterator[Row]:
@@ -40,22 +38,17 @@ def _places(answers: Sequence[Answer], count: int) -> Iterator[Row]:
 
 
 def _apart(answers: Sequence[Answer], one: str, other: str) -> Iterator[Row]:
-    texts = {(a.engine, a.recording.name): words_of(a.transcript) for a in answers}
-    names = {a.recording.name for a in answers}
+    texts = {(a.engine, full_name(a.recording)): words_of(a.transcript) for a in answers}
+    names = {full_name(a.recording) for a in answers}
     matched = [pair for n in names for pair in match(texts[one, n], texts[other, n])]
     starts = [abs(a.start - b.start) for a, b in matched]
     ends = [abs(a.end - b.end) for a, b in matched]
     if matched:
         for what, apart in (("starts", starts), ("ends", ends)):
-            note = f"{one} and {other}, {len(matched)} words both heard; 95 in 100 within {percentile(apart, 95):.2f} s"
-            yield Row(
-                f"words' {what}, median difference between engines",
-                median(apart),
-                "s",
-                APART_S,
-                note=note,
-                digits=3,
-            )
+            middle, most = np.percentile(apart, (50, 95))
+            note = f"{one} and {other}, {len(matched)} words of both; 95 in 100 within {most:.2f} s"
+            what = f"words' {what}, median difference between engines"
+            yield Row(what, float(middle), "s", APART_S, note=note, digits=3)
 
 
 def words_of(transcript: Transcript) -> list[Word]:

@@ -5,7 +5,7 @@ import time
 import httpx
 import pytest
 
-from loadtest.speech import jfk
+from loadtest.common.speech import jfk
 from tests.cluster.conftest import DEPLOY, DOWN, HEAD_AGAIN, Cluster
 from tests.cluster.hosts import Host
 from tests.cluster.load import counted, load, told, wait_for_more

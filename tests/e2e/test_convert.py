@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from whisper.model import ModelDimensions, Whisper
 from whisper.tokenizer import get_tokenizer
 
-from loadtest import speech
+from loadtest.common import speech
 from whisper_serve.audio.decode import decode
 from whisper_serve.engines.whisper.convert import as_ctranslate2, as_openai_whisper
 from whisper_serve.errors import WeightsError

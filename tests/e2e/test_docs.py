@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest import speech
+from loadtest.common import speech
 from tests.support.service import ROOT, Running
 
 URL = "http://localhost:8000"

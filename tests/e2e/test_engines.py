@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from ctranslate2 import StorageView
 
-from loadtest import speech
-from loadtest.quality.rates import wer
+from loadtest.common import speech
+from loadtest.common.wer import wer
 from whisper_serve.audio.decode import decode
 from whisper_serve.engines import Engine, EngineSettings, load_engine, transcribe
 from whisper_serve.engines.ctranslate2 import selected

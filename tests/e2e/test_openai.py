@@ -11,8 +11,8 @@ import pytest
 import srt
 import webvtt
 
-from loadtest import speech
-from loadtest.quality.rates import wer
+from loadtest.common import speech
+from loadtest.common.wer import wer
 from tests.clients import results
 from tests.support.openai_schema import check
 from tests.support.service import Running

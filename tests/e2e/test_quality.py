@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from loadtest import speech
-from loadtest.quality.ear import config_for, over
+from loadtest.common import speech
+from loadtest.quality.in_process import config_for, engine_for, over
 from loadtest.quality.times import disordered, outside, outside_segment, words_of
-from whisper_serve.config.resolve import engine_settings
-from whisper_serve.engines import Engine, load_engine
+from whisper_serve.engines import Engine
 from whisper_serve.transcription.transcriber import Transcriber, collect
 from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Options, Transcript
 
@@ -33,7 +32,7 @@ LANGUAGES = {"picovoice-cheetah/test_de.wav": "de", "festvox-ru/ru_0673.wav": "r
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    return load_engine(CONFIG.engine, engine_settings(CONFIG))
+    return engine_for(CONFIG)
 
 
 @pytest.fixture
@@ -48,7 +47,7 @@ def shared(name: str) -> Path:
     return path
 
 
-async def hear(transcriber: Transcriber, path: Path, word_timestamps: bool = False) -> Transcript:
+async def transcribe(transcriber: Transcriber, path: Path, word_timestamps: bool = False) -> Transcript:
     data = await asyncio.to_thread(path.read_bytes)
     return await transcriber.transcribe(data, Options(word_timestamps=word_timestamps))
 
@@ -65,12 +64,12 @@ async def test_ten_minutes_of_silence_cost_almost_nothing_and_hold_no_words(tran
 
 @pytest.mark.parametrize("name", NOBODY)
 async def test_no_words_are_invented_where_nobody_speaks(transcriber: Transcriber, name: str) -> None:
-    assert (await hear(transcriber, shared(f"nonspeech/{name}"))).text == ""
+    assert (await transcribe(transcriber, shared(f"nonspeech/{name}"))).text == ""
 
 
 @pytest.mark.parametrize("name", LANGUAGES)
-async def test_a_sentence_tells_its_language(transcriber: Transcriber, name: str) -> None:
-    transcript = await hear(transcriber, shared(name))
+async def test_the_language_of_a_sentence_is_detected(transcriber: Transcriber, name: str) -> None:
+    transcript = await transcribe(transcriber, shared(name))
     assert transcript.language == LANGUAGES[name]
     assert transcript.language_probability > 0.9
 
@@ -79,12 +78,12 @@ async def test_word_times_are_in_order_inside_their_segment_and_the_recording(
     transcriber: Transcriber,
 ) -> None:
     for clip in speech.clips():
-        transcript = await hear(transcriber, clip.path, word_timestamps=True)
+        transcript = await transcribe(transcriber, clip.path, word_timestamps=True)
         assert "".join(word.text for word in words_of(transcript)).strip() == transcript.text
         assert (outside(transcript), outside_segment(transcript), disordered(transcript)) == (0, 0, 0)
 
 
-async def test_a_minute_told_in_steps_is_the_same_as_told_at_once(engine: Engine) -> None:
+async def test_a_minute_streamed_in_steps_has_the_words_of_one_answer(engine: Engine) -> None:
     greedy = replace(CONFIG.quality, temperatures=(0.0,))  # higher temperatures sample at random
     transcriber = Transcriber(CONFIG.model_copy(update={"quality": greedy}), over(engine, WINDOW_S))
     data = await asyncio.to_thread(speech.recording("multilingual.mp3").read_bytes)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from loadtest import speech
-from loadtest.quality.rates import wer
+from loadtest.common import speech
+from loadtest.common.wer import wer
 from tests.support.service import ROOT, Running
 from whisper_serve.config.load import load_config
 

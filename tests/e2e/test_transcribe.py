@@ -6,12 +6,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from loadtest import speech
-from loadtest.quality.rates import wer
+from loadtest.common import speech
+from loadtest.common.wer import wer
 from tests.support.service import Running
 
 FIELDS = {"success", "text", "latency", "word_count", "gpu_memory", "error"}
-FORMATS = [row.path for row in speech.manifest() if row.path.startswith("formats/")]
+FORMATS = [clip.path for clip in speech.manifest() if clip.part == "formats"]
 INVALID = sorted((speech.shared("invalid") or Path("nowhere")).glob("*.*"))
 NO_SHARED = "no folder of shared recordings beside the repository"
 
@@ -65,9 +65,9 @@ def test_silence_is_a_valid_empty_transcript(service: Running, tmp_path: Path) -
 @pytest.mark.skipif(not FORMATS, reason=NO_SHARED)
 def test_every_container_and_codec_gives_the_same_sentence(service: Running) -> None:
     clip = speech.clips()[0]
-    texts = transcribed(service, [speech.SHARED / path for path in FORMATS])
+    texts = transcribed(service, FORMATS)
     # In the band of a telephone base writes "America asked" for "Americans, ask": 3 words of 22.
-    wrong = {p: t for p, t in zip(FORMATS, texts, strict=True) if wer([clip.text], [t]) > 0.14}
+    wrong = {p.name: t for p, t in zip(FORMATS, texts, strict=True) if wer([clip.text], [t]) > 0.14}
     assert not wrong
 
 
@@ -87,9 +87,9 @@ def test_a_broken_file_is_the_caller_s_mistake(service: Running, path: Path) -> 
 def test_the_word_error_rate_on_librispeech_test_clean_is_at_most_six_percent(
     service: Running, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [row for row in speech.manifest() if row.path.startswith("librispeech-test-clean/")]
-    texts = transcribed(service, [speech.SHARED / row.path for row in rows], language="en")
-    rate = wer([row.transcript for row in rows], texts)
+    clips = [clip for clip in speech.manifest() if clip.part == "librispeech-test-clean"]
+    texts = transcribed(service, [clip.path for clip in clips], language="en")
+    rate = wer([clip.text for clip in clips], texts)
     with capsys.disabled():
-        print(f"\nWER over {len(rows)} clips of LibriSpeech test-clean, through the service: {rate:.2%}")
+        print(f"\nWER over {len(clips)} clips of LibriSpeech test-clean, through the service: {rate:.2%}")
     assert rate <= 0.06

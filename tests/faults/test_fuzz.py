@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import pytest
 
-from loadtest import speech
+from loadtest.common import speech
 from tests.faults.mutants import LONGEST_S, mutant
 from tests.support.service import FAKE, ROOT, memory_mb, started
 

@@ -1,4 +1,4 @@
-"""The bench's processes: the service with the fake engine behind its client, and a peer that does not start."""
+"""The bench's processes: the service with the fake engine behind its client, and peers on the weights they need."""
 
 from pathlib import Path
 
@@ -7,12 +7,15 @@ import psutil
 import pytest
 import soundfile
 
+from loadtest.bench.__main__ import weights_of
+from loadtest.bench.child import Start
 from loadtest.bench.running import running
-from loadtest.bench.samples import Start, Take, Work
-from loadtest.clips import Clip
-from loadtest.errors import CannotRun
+from loadtest.common import ROOT, speech
+from loadtest.common.clips import Clip
+from loadtest.common.errors import CannotRun
+from loadtest.common.wer import wer
+from whisper_serve.config.load import Config
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "config.json"
 
 
@@ -21,7 +24,7 @@ def clip(tmp_path: Path) -> Clip:
     """Noise of two seconds, which passes for speech."""
     noise = np.random.default_rng(0).normal(0, 0.1, 32_000).astype(np.float32)
     soundfile.write(tmp_path / "noise.wav", noise, 16_000)
-    return Clip(str(tmp_path / "noise.wav"), "2 0 seconds", 2.0)
+    return Clip(tmp_path / "noise.wav", "2 0 seconds", 2.0)
 
 
 def test_the_service_is_asked_by_all_callers_and_what_it_took_is_measured(
@@ -30,22 +33,31 @@ def test_the_service_is_asked_by_all_callers_and_what_it_took_is_measured(
     for name, value in {"MODEL__ENGINE": "fake", "VAD__METHOD": "off", "LOGGING__FILE": "null"}.items():
         monkeypatch.setenv(f"WHISPER_SERVE__{name}", value)
     start = Start("service", {"deployment": {"num_replicas": 1}, "server": {"dashboard": False}})
-    told: list[Take] = []
-    with running(start, CONFIG, ROOT, tmp_path / "service.log") as peer:
-        measured = peer.hear(Work((clip,) * 12, 4), told.append)
-    assert tuple(told) == measured.takes
-    assert [take.heard.startswith("2.0 seconds at 0.0") for take in told] == [True] * 12
-    assert 0 < max(take.latency_s for take in told) <= measured.wall_s
-    assert measured.cpu_s > 0.01
+    with running(start, CONFIG, tmp_path / "service.log") as service:
+        measured = service.measure((clip,) * 12, 4)
+    assert [r.text.startswith("2.0 seconds at 0.0") for r in measured.results] == [True] * 12
+    assert 0 < max(r.latency_s for r in measured.results) <= measured.wall_s
+    assert measured.cpu_s["model"] > 0.001
+    assert sum(measured.cpu_s.values()) > measured.cpu_s["model"]
     assert measured.peak_mb > 100  # Ray and all
     assert measured.client_cpu is not None
     assert not [p for p in psutil.Process().children() if "main.py" in p.cmdline()]
 
 
-def test_a_peer_that_cannot_be_had_says_why(tmp_path: Path, clip: Clip) -> None:
+def test_a_peer_that_cannot_be_had_gives_the_reason(tmp_path: Path) -> None:
     start = Start("faster-whisper", weights=str(tmp_path / "nowhere"))
     with (
         pytest.raises(CannotRun, match=r"^faster-whisper: .+"),
-        running(start, CONFIG, ROOT, tmp_path / "peer.log") as peer,
+        running(start, CONFIG, tmp_path / "peer.log"),
     ):
-        peer.hear(Work((clip,), 1), lambda take: None)
+        pass
+
+
+@pytest.mark.parametrize("kind", ["faster-whisper", "openai-whisper", "whisper.cpp"])
+def test_every_peer_runs_on_weights_that_come_as_a_checkpoint(kind: str, tmp_path: Path) -> None:
+    weights = weights_of(Config(model={"size": "tiny.en"}))  # its only form is a .pt
+    clips = speech.clips()[:2]
+    with running(Start(kind, weights=str(weights)), CONFIG, tmp_path / "peer.log") as peer:
+        measured = peer.measure(clips, 1)
+    assert wer([r.clip.text for r in measured.results], [r.text for r in measured.results]) < 0.2
+    assert measured.client_cpu is None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.image import imread
 
-from loadtest.bench.picture import draw
+from loadtest.bench.plots import draw
 from tests.support.bench_report import report
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from loadtest.__main__ import main
-from loadtest.errors import CannotRun
-from loadtest.report import Report, load
-from loadtest.service import own_service
+from loadtest.common.command import exit_code
+from loadtest.common.errors import CannotRun
+from loadtest.common.service import own_service
+from loadtest.load.report import Report, load
+from loadtest.load.run import main
 from tests.support.fake_service import Fake, serving, write_clips
 
 
@@ -21,17 +22,15 @@ def clips(tmp_path: Path) -> Path:
 def run(fake: Fake, clips: Path, *options: str, ends: int = 0) -> Report:
     out = clips / "results"
     with serving(fake) as url:
-        assert (
-            main(["--url", url, "--clips", str(clips), "--out", str(out), "--warmup", "0.3", *options])
-            == ends
-        )
+        options = ("--url", url, "--clips", str(clips), "--out", str(out), "--warmup", "0.3", *options)
+        assert exit_code(main, options) == ends
     (written,) = out.glob("*.json")
     for ending in (".md", ".html"):
         assert written.with_suffix(ending).is_file()
     return load(written)
 
 
-def test_a_ladder_measures_the_latency_that_queueing_arithmetic_foretells(clips: Path) -> None:
+def test_a_ladder_measures_the_latency_that_queueing_arithmetic_predicts(clips: Path) -> None:
     report = run(Fake(workers=2, latency_s=0.1), clips, "--ladder", "2,8", "--seconds", "1")
     few, many = report.lines
     assert [line.label for line in report.lines] == ["2", "8"]
@@ -50,15 +49,15 @@ def test_a_ladder_measures_the_latency_that_queueing_arithmetic_foretells(clips:
     assert report.model == "fake-base"  # as it says itself
 
 
-def test_refusals_wrong_words_and_errors_are_told_apart(clips: Path) -> None:
-    def mishap(number: int) -> str:
+def test_refusals_wrong_words_and_errors_are_counted_apart(clips: Path) -> None:
+    def fault(number: int) -> str:
         return {0: "wrong", 1: "error", 2: "refused"}.get(number % 10, "") if number > 4 else ""
 
-    fake = Fake(workers=2, latency_s=0.02, mishap=mishap)
+    fake = Fake(workers=2, latency_s=0.02, fault=fault)
     (line,) = run(fake, clips, "--ladder", "6", "--seconds", "1.5", ends=1).lines
     for tenth in (line.wrong, line.errors, line.refused):
         assert abs(tenth - line.requests / 10) <= 2
-    assert line.told_to_wait_s == 1.0
+    assert line.retry_after_s == 1.0
     assert line.ok + line.wrong + line.errors + line.refused == line.requests
 
 
@@ -87,11 +86,11 @@ def test_a_spike_leaves_every_stage_with_its_own_numbers(clips: Path) -> None:
     assert lines[1].avg_s > 3 * lines[0].avg_s
 
 
-def test_a_service_that_mishears_at_rest_is_not_measured(
+def test_a_service_that_answers_wrong_words_at_rest_is_not_measured(
     clips: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with serving(Fake(latency_s=0.0, mishap=lambda _number: "wrong")) as url:
-        assert main(["--url", url, "--clips", str(clips), "--out", str(clips / "results")]) == 2
+    with serving(Fake(latency_s=0.0, fault=lambda _number: "wrong")) as url:
+        assert exit_code(main, ["--url", url, "--clips", str(clips), "--out", str(clips / "results")]) == 2
     assert "thanks for watching" in capfd.readouterr().err
     assert not list((clips / "results").glob("*.json"))
 
@@ -100,9 +99,8 @@ def test_another_machine_is_refused_before_anything_is_sent(
     clips: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("ALLOW_REMOTE", raising=False)
-    assert (
-        main(["--url", "http://192.0.2.1:8000", "--clips", str(clips), "--out", str(clips / "results")]) == 2
-    )
+    options = ["--clips", str(clips), "--out", str(clips / "results")]
+    assert exit_code(main, ["--url", "http://192.0.2.1:8000", *options]) == 2
     assert "ALLOW_REMOTE=1" in capsys.readouterr().err
 
 
@@ -126,22 +124,22 @@ HTTPServer(("127.0.0.1", int(os.environ["WHISPER_SERVE__SERVER__PORT"])), Ready)
 
 def test_a_service_of_our_own_is_ready_inside_and_drained_after(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(STUB)
-    with own_service(tmp_path / "config.json", tmp_path, tmp_path / "service.log") as url:
-        assert httpx.get(f"{url}/readyz", trust_env=False).status_code == 200
+    with own_service(tmp_path / "config.json", tmp_path / "service.log", root=tmp_path) as service:
+        assert httpx.get(f"{service.url}/readyz", trust_env=False).status_code == 200
         assert not (tmp_path / "drained").exists()
     assert (tmp_path / "drained").exists()
     with pytest.raises(httpx.ConnectError):
-        httpx.get(url, trust_env=False)
+        httpx.get(service.url, trust_env=False)
 
 
 def test_a_service_that_cannot_start_says_why(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text("raise SystemExit('no such model: tiniest')")
-    service = own_service(tmp_path / "config.json", tmp_path, tmp_path / "service.log")
+    service = own_service(tmp_path / "config.json", tmp_path / "service.log", root=tmp_path)
     with pytest.raises(CannotRun, match="no such model: tiniest"), service:
         pass
 
 
-def test_512_callers_are_told_of_the_service_s_latency_and_not_of_the_client_s(clips: Path) -> None:
+def test_at_512_callers_the_latency_is_the_service_s_and_not_the_client_s(clips: Path) -> None:
     fake = Fake(workers=512, latency_s=1.0)
     report = run(fake, clips, "--ladder", "512", "--seconds", "2")
     (line,) = report.lines

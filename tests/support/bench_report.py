@@ -7,7 +7,7 @@ from loadtest.bench.plan import CROWD, FASTER_WHISPER, SERVICE
 from loadtest.bench.report import Report
 from loadtest.bench.verdicts import verdicts
 from loadtest.bench.workloads import SHORT
-from loadtest.origin import Machine, Origin
+from loadtest.common.provenance import Machine, Origin
 
 LINE = Line(SERVICE, SHORT, CROWD, 1, 32, 10.0, 75.0, 0.5, 1.5, 5, 100, 0.03, 1200.0, 0.01)
 

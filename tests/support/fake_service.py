@@ -16,18 +16,18 @@ WORDS = {"a.wav": "one two three four", "b.wav": "five six seven eight nine"}
 
 
 class Fake:
-    """A service with `workers` who each take latency_s for a request, and what befalls the n-th of them."""
+    """A service with `workers` who each take latency_s for a request, and what goes wrong with the n-th of them."""
 
     def __init__(
-        self, workers: int = 2, latency_s: float = 0.05, mishap: Callable[[int], str] = lambda _number: ""
+        self, workers: int = 2, latency_s: float = 0.05, fault: Callable[[int], str] = lambda _number: ""
     ) -> None:
         self.latency_s = latency_s
-        self.mishap = mishap  # request number -> wrong, error, refused, or nothing
+        self.fault = fault  # request number -> wrong, error, refused, or nothing
         self.numbers = count(1)
         self.free = threading.Semaphore(workers)
 
 
-class Door(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     """Speaks all four dialects."""
 
     protocol_version = "HTTP/1.1"
@@ -36,34 +36,34 @@ class Door(BaseHTTPRequestHandler):
     fake: Fake
 
     def do_GET(self) -> None:
-        self.say(200, b'{"models": ["fake-base", "whisper-1"]}', {})
+        self.send(200, b'{"models": ["fake-base", "whisper-1"]}', {})
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        mishap = self.fake.mishap(next(self.fake.numbers))
+        fault = self.fake.fault(next(self.fake.numbers))
         arrived = time.perf_counter()
         with self.fake.free:
             queue_ms = (time.perf_counter() - arrived) * 1000
             time.sleep(self.fake.latency_s)
-        self.answer(body, mishap, queue_ms)
+        self.answer(body, fault, queue_ms)
 
-    def answer(self, body: bytes, mishap: str, queue_ms: float) -> None:
+    def answer(self, body: bytes, fault: str, queue_ms: float) -> None:
         name = re.search(rb'filename="([^"]+)"', body)
         assert name
-        text = "thanks for watching" if mishap == "wrong" else WORDS[name[1].decode()]
-        if mishap == "refused":
-            self.say(429, b"{}", {"Retry-After": "1"})
-        elif mishap == "error":
-            self.say(500, b'{"success": false}', {})
+        text = "thanks for watching" if fault == "wrong" else WORDS[name[1].decode()]
+        if fault == "refused":
+            self.send(429, b"{}", {"Retry-After": "1"})
+        elif fault == "error":
+            self.send(500, b'{"success": false}', {})
         elif b'name="stream"' in body:
-            self.say(200, as_events(text), {"Content-Type": "text/event-stream"})
+            self.send(200, as_events(text), {"Content-Type": "text/event-stream"})
         else:
-            said = {"success": True, "text": text, "error": None}
-            told = {"x-queue-ms": f"{queue_ms:.1f}", "x-inference-ms": f"{self.fake.latency_s * 1000:.1f}"}
-            told |= {"x-batch-windows": "2", "x-batch-seconds": "4.0"}
-            self.say(200, json.dumps(said).encode(), told)
+            answer = {"success": True, "text": text, "error": None}
+            timings = {"x-queue-ms": f"{queue_ms:.1f}", "x-inference-ms": f"{self.fake.latency_s * 1000:.1f}"}
+            timings |= {"x-batch-windows": "2", "x-batch-seconds": "4.0"}
+            self.send(200, json.dumps(answer).encode(), timings)
 
-    def say(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+    def send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
@@ -88,7 +88,7 @@ class Server(ThreadingHTTPServer):
 
 @contextmanager
 def serving(fake: Fake) -> Iterator[str]:
-    server = Server(("127.0.0.1", 0), type("DoorOfFake", (Door,), {"fake": fake}))
+    server = Server(("127.0.0.1", 0), type("HandlerOfFake", (Handler,), {"fake": fake}))
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:

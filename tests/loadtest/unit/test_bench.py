@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from loadtest.bench.child import closed_loop
+from loadtest.bench.child import Start
 from loadtest.bench.figures import line_of, of, ratios
 from loadtest.bench.plan import (
     CROWD,
@@ -24,17 +24,18 @@ from loadtest.bench.plan import (
     turns,
 )
 from loadtest.bench.report import as_json, as_markdown
-from loadtest.bench.running import Measured, changed
-from loadtest.bench.samples import Start, Take, Work
+from loadtest.bench.revisions import Round, rows
+from loadtest.bench.running import Measured
 from loadtest.bench.verdicts import verdicts
-from loadtest.bench.workloads import MIX, ONE_LONG, QUICK, SHORT, stitched, work
-from loadtest.clips import Clip
-from loadtest.errors import CannotRun
+from loadtest.bench.workloads import MIX, ONE_LONG, QUICK, SHORT, requests, stitched
+from loadtest.common.client import Result, closed_loop
+from loadtest.common.clips import Clip
+from loadtest.common.errors import CannotRun
 from tests.support.bench_report import LINE, compared, report
 
 WAY = Start(FASTER_WHISPER, workers=1, threads=2)
 FIELD = Field(PEERS, {"deployment": {"num_replicas": 2}}, WAY, WAY, 2, "weights")
-CLIPS = tuple(Clip(f"/clips/{n}.flac", f"words of clip {n}", 1.0 + n) for n in range(10))
+CLIPS = tuple(Clip(Path(f"/clips/{n}.flac"), f"words of clip {n}", 1.0 + n) for n in range(10))
 
 
 def test_every_other_round_runs_backwards() -> None:
@@ -62,14 +63,14 @@ def test_only_the_peers_that_are_asked_for_take_part() -> None:
 
 def test_faster_whisper_starts_twice_where_one_way_is_not_best_for_all() -> None:
     several = replace(WAY, workers=2, threads=1)
-    rows = [t for t in turns(replace(FIELD, together=several), QUICK, 0) if t.peer == FASTER_WHISPER]
-    assert [row.start for row in rows] == [WAY, several]
-    assert [row.jobs for row in rows] == [
+    parts = [t for t in turns(replace(FIELD, together=several), QUICK, 0) if t.peer == FASTER_WHISPER]
+    assert [part.start for part in parts] == [WAY, several]
+    assert [part.jobs for part in parts] == [
         (Job(SHORT, 1), Job(ONE_LONG, 1)),
         (Job(SHORT, 16), Job(MIX, 16)),
     ]
     (once,) = [t for t in turns(FIELD, QUICK, 0) if t.peer == FASTER_WHISPER]
-    assert sorted(once.jobs, key=str) == sorted((*rows[0].jobs, *rows[1].jobs), key=str)
+    assert sorted(once.jobs, key=str) == sorted((*parts[0].jobs, *parts[1].jobs), key=str)
 
 
 @pytest.mark.parametrize(("cpus", "shapes"), [(1, {(1, 1)}), (2, {(1, 2), (2, 1)}), (4, {(1, 4), (4, 1)})])
@@ -81,17 +82,17 @@ def test_faster_whisper_is_tried_with_all_cores_either_way(cpus: int, shapes: se
 
 
 def test_each_caller_has_some_short_clips_and_a_long_one_is_asked_once() -> None:
-    decks = {SHORT: CLIPS, ONE_LONG: CLIPS[:1], MIX: CLIPS}
-    assert len(work(decks, SHORT, 1).clips) == 10
-    assert len(work(decks, SHORT, 16).clips) == 32
-    assert len(work(decks, ONE_LONG, 1).clips) == 1
-    assert work(decks, SHORT, 16).clips[10:20] == CLIPS
+    clips = {SHORT: CLIPS, ONE_LONG: CLIPS[:1], MIX: CLIPS}
+    assert len(requests(clips, SHORT, 1)) == 10
+    assert len(requests(clips, SHORT, 16)) == 32
+    assert len(requests(clips, ONE_LONG, 1)) == 1
+    assert requests(clips, SHORT, 16)[10:20] == CLIPS
 
 
 def test_a_stitched_recording_lasts_as_long_as_it_says_and_has_all_words(tmp_path: Path) -> None:
     for name in ("a.wav", "b.wav"):
         soundfile.write(tmp_path / name, np.zeros(16_000, np.float32), 16_000)
-    clips = [Clip(str(tmp_path / "a.wav"), "one two", 1.0), Clip(str(tmp_path / "b.wav"), "three", 1.0)]
+    clips = [Clip(tmp_path / "a.wav", "one two", 1.0), Clip(tmp_path / "b.wav", "three", 1.0)]
     long = stitched(clips, 4.0, tmp_path / "long.flac")
     assert long.text == "one two three one two"
     assert long.seconds == soundfile.info(long.path).duration == 4.5
@@ -99,34 +100,47 @@ def test_a_stitched_recording_lasts_as_long_as_it_says_and_has_all_words(tmp_pat
 
 def test_a_closed_loop_keeps_all_callers_busy_and_asks_every_clip_once() -> None:
     gate = threading.Barrier(5, timeout=5)
-    seen: list[Take] = []
 
     def ask(clip: Clip) -> str:
         gate.wait()  # passes only while five are asking at once
         return clip.text
 
-    done = closed_loop(ask, Work(CLIPS, 5), seen.append)
-    assert sorted(take.said for take in seen) == sorted(clip.text for clip in CLIPS)
-    assert all(take.said == take.heard and take.latency_s <= done.wall_s for take in seen)
+    loop = closed_loop(ask, CLIPS, 5)
+    assert sorted(result.clip.text for result in loop.results) == [clip.text for clip in CLIPS]
+    assert all(r.clip.text == r.text and r.latency_s <= loop.wall_s for r in loop.results)
 
 
-def test_a_closed_loop_raises_what_a_caller_met() -> None:
+def test_a_closed_loop_ends_with_the_first_failure_of_a_caller() -> None:
+    asked: list[Clip] = []
+
     def ask(clip: Clip) -> str:
+        asked.append(clip)
         raise CannotRun("no")
 
     with pytest.raises(CannotRun, match="no"):
-        closed_loop(ask, Work(CLIPS, 2), lambda take: None)
+        closed_loop(ask, CLIPS * 100, 2)
+    assert len(asked) <= 2
 
 
-def test_work_and_start_travel_as_json() -> None:
-    assert Work.from_json(Work(CLIPS, 3).as_json()) == Work(CLIPS, 3)
-    start = Start("service", {"model": {"context": "full"}}, url="http://x")
-    assert Start.from_json(start.as_json()) == start
+def test_two_checkouts_are_compared_round_by_round_and_differing_clips_are_counted_once() -> None:
+    def measured(cpu_s: float, text: str) -> Measured:
+        results = tuple(Result(clip, 0.1, text if clip is CLIPS[0] else clip.text) for clip in CLIPS)
+        return Measured(results, 2.0, {"model": cpu_s, "ingress": 1.0}, 100.0, 0.1)
+
+    rounds = [Round(measured(1.0, "a"), measured(2.0, "b")), Round(measured(2.0, "a"), measured(2.0, "c"))]
+    found = {name: cells for name, *cells in rows(rounds)}
+    assert found["in the replicas"] == ["100 200", "200 200", "0.7500 ± 0.2500"]
+    assert found["in the rest"][-1] == "1.0000 ± 0.0000"
+    assert found["clips whose words differ"] == ["1", "1", "1"]
+    assert rows(rounds[:1])[2][-1] == "0.5000 ± -"
 
 
 def test_a_line_sums_words_over_the_corpus_and_counts_by_the_wall_clock() -> None:
-    takes = (Take(4.0, 0.2, "A B C D", "a b c d"), Take(6.0, 0.4, "e", "f"))
-    line = line_of(SERVICE, Job(SHORT, 1), 1, Measured(takes, 2.0, 5.0, 100.0, 0.1))
+    clips = Clip(Path("a"), "A B C D", 4.0), Clip(Path("b"), "e", 6.0)
+    results = Result(clips[0], 0.2, "a b c d"), Result(clips[1], 0.4, "f")
+    line = line_of(
+        SERVICE, Job(SHORT, 1), 1, Measured(results, 2.0, {"model": 4.0, "proxy": 1.0}, 100.0, 0.1)
+    )
     assert (line.edits, line.words, line.wer) == (1, 5, 0.2)
     assert (line.requests_per_s, line.audio_per_s) == (1.0, 5.0)
     assert line.cpu_per_audio_s == 0.5
@@ -165,7 +179,7 @@ def test_words_are_not_judged_by_few_clips_and_scaling_only_from_one_replica_to_
     assert [row.ok for row in verdicts(lines, 4, False)] == [None, None]
 
 
-def test_the_markdown_tells_the_verdicts_the_figures_and_who_was_left_out() -> None:
+def test_the_markdown_has_the_verdicts_the_figures_and_who_was_left_out() -> None:
     text = as_markdown(report())
     assert "4.00 times | at least 4.00 times | ok" in text
     assert "| short clips | 16 | faster-whisper | 2.50 |" in text
@@ -179,14 +193,6 @@ def test_a_report_without_lines_can_still_be_written() -> None:
 
 
 def test_the_json_holds_every_line_and_verdict() -> None:
-    told = json.loads(as_json(report()))
-    assert [line["wer"] for line in told["lines"]] == [0.05, 0.05]
-    assert told["rows"][0]["ok"] is True
-
-
-def test_an_override_leaves_the_rest_of_its_section() -> None:
-    fields = {"deployment": {"num_replicas": 2, "cpu_per_replica": 0.5}, "model": {"size": "base"}}
-    assert changed(fields, {"deployment": {"num_replicas": 1}}) == {
-        "deployment": {"num_replicas": 1, "cpu_per_replica": 0.5},
-        "model": {"size": "base"},
-    }
+    fields = json.loads(as_json(report()))
+    assert [line["wer"] for line in fields["lines"]] == [0.05, 0.05]
+    assert fields["rows"][0]["ok"] is True

@@ -6,14 +6,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
-from loadtest.clips import Clip, digest, load_clips, mixed
-from loadtest.errors import CannotRun
-from loadtest.plan import Plan
-from loadtest.service import allowed
-from loadtest.shapes import SHAPES, arrivals, stages
+from loadtest.common.clips import Clip, digest, load_clips, mixed
+from loadtest.common.errors import CannotRun
+from loadtest.common.service import Sections, allowed, changed
+from loadtest.load.shapes import SHAPES, Plan, arrivals, stages
 
-CLIPS = [Clip(f"/speech/{n}.flac", f"words {n}", float(n)) for n in range(1, 29)]
+CLIPS = [Clip(Path(f"/speech/{n}.flac"), f"words {n}", float(n)) for n in range(1, 29)]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_mix_without_clips_is_a_sentence() -> None:
 
 
 def test_a_choice_of_clips_has_the_same_name_in_any_order_and_folder() -> None:
-    moved = [Clip(c.path.replace("/speech", "/elsewhere"), c.text, c.seconds) for c in reversed(CLIPS)]
+    moved = [Clip(Path("/elsewhere", c.name), c.text, c.seconds) for c in reversed(CLIPS)]
     assert digest(CLIPS) == digest(moved)
     assert digest(CLIPS) != digest(CLIPS[1:])
 
@@ -104,7 +104,7 @@ def write_clips(folder: Path) -> None:
     (folder / "manifest.jsonl").write_text("\n".join(json.dumps(e) for e in entries) + "\n")
 
 
-def test_clips_are_those_whose_words_the_manifest_tells(tmp_path: Path) -> None:
+def test_clips_are_those_whose_words_the_manifest_has(tmp_path: Path) -> None:
     write_clips(tmp_path)
     assert [(c.name, c.text, c.seconds) for c in load_clips(tmp_path)] == [
         ("a.wav", "one", 1.0),
@@ -123,5 +123,14 @@ def test_a_folder_without_a_manifest_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_plan_survives_the_way_to_the_driver() -> None:
-    plan = Plan("asr", stages("spike", (), 20, 5), tuple(CLIPS), 0.35, 7, "http://127.0.0.1:1", "run.json")
-    assert Plan.from_json(plan.as_json()) == plan
+    plan = Plan("asr", stages("spike", (), 20, 5), tuple(CLIPS), 0.35, 7, "http://127.0.0.1:1", Path("run"))
+    travelled = TypeAdapter(Plan).validate_json(TypeAdapter(Plan).dump_json(plan))
+    assert travelled == plan
+
+
+def test_an_override_leaves_the_rest_of_its_section() -> None:
+    fields: Sections = {"deployment": {"num_replicas": 2, "cpu_per_replica": 0.5}, "model": {"size": "base"}}
+    assert changed(fields, {"deployment": {"num_replicas": 1}}) == {
+        "deployment": {"num_replicas": 1, "cpu_per_replica": 0.5},
+        "model": {"size": "base"},
+    }

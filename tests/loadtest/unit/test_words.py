@@ -1,20 +1,21 @@
 """The load test's judge: words, dialects, verdicts."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from loadtest.answers import Answer, judged
-from loadtest.clips import Clip
-from loadtest.protocols import PROTOCOLS, BadAnswer, body_of, read_events, read_json, read_seed
-from loadtest.samples import Sample
-from loadtest.words import word_error_rate
+from loadtest.common.clips import Clip
+from loadtest.common.protocols import PROTOCOLS, BadAnswer, body_of, read_events, read_json, read_seed
+from loadtest.common.wer import text_wer
+from loadtest.load.answers import Answer, judged
+from loadtest.load.samples import Sample
 
-CLIP = Clip("/speech/jfk.flac", "And so, my fellow Americans", 11.0)
+CLIP = Clip(Path("/speech/jfk.flac"), "And so, my fellow Americans", 11.0)
 
 
 @pytest.mark.parametrize(
-    ("reference", "heard", "rate"),
+    ("reference", "text", "rate"),
     [
         ("a b c d", "a b c d", 0.0),
         ("A, b. C-d!", "a b c d", 0.0),
@@ -30,9 +31,9 @@ CLIP = Clip("/speech/jfk.flac", "And so, my fellow Americans", 11.0)
     ],
 )
 def test_word_error_rate_counts_edits_per_word_of_the_reference(
-    reference: str, heard: str, rate: float
+    reference: str, text: str, rate: float
 ) -> None:
-    assert word_error_rate(reference, heard) == pytest.approx(rate)
+    assert text_wer(reference, text) == pytest.approx(rate)
 
 
 def answer(
@@ -59,13 +60,13 @@ def test_other_words_are_wrong_though_the_status_is_200() -> None:
     assert "thanks for watching" in sample.detail
 
 
-def test_a_refusal_is_no_error_and_tells_how_long_to_wait() -> None:
+def test_a_refusal_is_no_error_and_has_its_retry_after() -> None:
     sample = judge(answer(status=429, headers={"retry-after": "7"}))
-    assert (sample.outcome, sample.told_to_wait_s) == ("refused", 7.0)
+    assert (sample.outcome, sample.retry_after_s) == ("refused", 7.0)
 
 
 def test_a_refusal_without_a_readable_wait_is_still_a_refusal() -> None:
-    assert judge(answer(status=429, headers={"retry-after": "soon"})).told_to_wait_s is None
+    assert judge(answer(status=429, headers={"retry-after": "soon"})).retry_after_s is None
 
 
 @pytest.mark.parametrize("given", [answer(status=500), answer(status=0), answer(failure="connection closed")])
@@ -125,7 +126,7 @@ def test_a_stream_that_breaks_its_promise_is_an_error(body: bytes) -> None:
 def test_the_body_holds_the_clip_and_the_dialects_fields(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("clips") / "a.wav"
     path.write_bytes(b"RIFFsound")
-    body = body_of(PROTOCOLS["sse"], Clip(str(path), "", 1.0))
+    body = body_of(PROTOCOLS["sse"], Clip(path, "", 1.0))
     assert body.content_type.startswith("multipart/form-data; boundary=")
     for part in (
         b'name="stream"\r\n\r\ntrue',

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from loadtest.speech import SHARED
+from loadtest.common.speech import SHARED
 from whisper_serve.audio.containers import CONTAINERS
 from whisper_serve.audio.decode import CHANNELS, RATES, decode, from_pcm
 from whisper_serve.errors import BadAudio, TooLarge

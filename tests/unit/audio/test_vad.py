@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from loadtest.speech import shared
+from loadtest.common.speech import shared
 from whisper_serve.audio.silero import FRAME, Scores
 from whisper_serve.audio.vad import METHODS, Span, SpeechSegmenter, everything, score, speech, split, windows
 from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Audio, Samples, VadOptions

@@ -1,0 +1,1 @@
+"""What more replicas cost, measured on this machine and simulated for larger clusters."""

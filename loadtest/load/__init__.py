@@ -1,0 +1,1 @@
+"""Load tests of a service, by locust: many users, every answer checked."""
