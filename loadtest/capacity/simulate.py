@@ -11,7 +11,7 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,37 +32,29 @@ class Model:
         return self.batch_s / self.speed * (self.fixed + (1 - self.fixed) * audio_s / self.batch_s)
 
 
-@dataclass(slots=True)
-class Replica:
-    waiting: deque[tuple[float, float]] = field(default_factory=deque)  # (came at, seconds of audio)
-    running: int = 0  # windows
-
-    @property
-    def windows(self) -> int:
-        return len(self.waiting) + self.running
-
-
 class Cluster:
     def __init__(self, replicas: int, model: Model, rng: random.Random) -> None:
-        self.replicas = [Replica() for _ in range(replicas)]
+        self.waiting = [deque[tuple[float, float]]() for _ in range(replicas)]  # (came at, seconds of audio)
+        self.running = [0] * replicas  # windows
         self.model, self.rng = model, rng
         self.ends: list[tuple[float, int]] = []  # (when, whose) batches end
         self.waits_s: list[float] = []
 
     def arrive(self, now: float) -> None:
-        chosen = min(self.rng.choices(range(len(self.replicas)), k=2), key=lambda i: self.replicas[i].windows)
-        self.replicas[chosen].waiting.append((now, self.rng.uniform(*WINDOW_S)))
-        if not self.replicas[chosen].running:
+        pair = self.rng.choices(range(len(self.waiting)), k=2)
+        chosen = min(pair, key=lambda i: len(self.waiting[i]) + self.running[i])
+        self.waiting[chosen].append((now, self.rng.uniform(*WINDOW_S)))
+        if not self.running[chosen]:
             self.start_batch(chosen, now)
 
     def start_batch(self, number: int, now: float) -> None:
         """Begin a batch with what waits; remember how long each of it will have taken."""
-        replica, batch, audio_s = self.replicas[number], list[float](), 0.0
-        while replica.waiting and (not batch or audio_s + replica.waiting[0][1] <= self.model.batch_s):
-            came, seconds = replica.waiting.popleft()
+        waiting, batch, audio_s = self.waiting[number], list[float](), 0.0
+        while waiting and (not batch or audio_s + waiting[0][1] <= self.model.batch_s):
+            came, seconds = waiting.popleft()
             batch.append(came)
             audio_s += seconds
-        replica.running = len(batch)
+        self.running[number] = len(batch)
         if batch:
             end = now + self.model.takes_s(audio_s)
             self.waits_s += [end - came for came in batch]

@@ -53,7 +53,7 @@ class Drive:
             self._ledger.samples.clear()
             self._bar.reset()
             windows = tuple(self._hold(stage) for stage in self._plan.stages)
-            self._until(lambda: not self._ledger.still_out(windows[-1].end))
+            self._until(lambda: not self._ledger.still_open(windows[-1].end))
             return Run(windows, tuple(self._ledger.samples), rest_s, left_out)
         finally:
             self._bar.close()
@@ -94,7 +94,7 @@ class Drive:
         self._sleep(stage.seconds)
         end, used, late_s = self._ledger.now(), process_time() - used, self._late_s
         if stage.settles:
-            self._until(lambda: not self._ledger.still_out(end))
+            self._until(lambda: not self._ledger.still_open(end))
         return Window(stage.label, stage.load, start, end, used / (end - start), late_s)
 
     def _arrive(self, stage: Stage, start: float) -> None:

@@ -6,26 +6,13 @@ To add a plot: a Plot in `plots`.
 import json
 from collections.abc import Callable
 from html import escape
+from pathlib import Path
 
 from loadtest.load.plots import Plot, Points, drawing
 from loadtest.load.report import Line, Report
 from loadtest.load.table import facts, tables, title
 
-STYLE = """
-:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
-body { max-width: 80rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; width: 100%; }
-th, td { padding: .3rem .45rem; text-align: right; border-bottom: 1px solid #8884; }
-th { vertical-align: bottom; font-weight: 600; line-height: 1.25; } td { white-space: nowrap; }
-td:first-child { font-weight: 600; } tbody tr:nth-child(even) { background: #8881; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; }
-dt { opacity: .7; } dd { margin: 0; overflow-wrap: anywhere; }
-main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 1.5rem; margin-top: 2rem; }
-svg { width: 100%; height: auto; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .8rem; }
-"""
+STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
 
 def as_html(report: Report) -> str:

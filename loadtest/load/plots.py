@@ -84,5 +84,5 @@ def _as_svg(figure: Figure, title: str) -> str:
     figure.savefig(file, format="svg", transparent=True, metadata=NO_METADATA)
     text = file.getvalue()
     svg = text[text.index("<svg") :].replace(INK, "currentColor")
-    svg = re.sub(r' id="[a-z_]+\d[\w.]*"', "", svg)  # matplotlib's own counters; no part refers to them
+    svg = re.sub(r' id="[\w.]+_\d+"', "", svg)  # matplotlib counts its parts; none refers to these
     return svg.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1)

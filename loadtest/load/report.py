@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import inf
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated
 
 import numpy as np
@@ -238,7 +239,7 @@ def _readable(path: Path) -> Report | None:
 
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [v for v in values if v is not None]
-    return float(np.mean(known)) if known else None
+    return fmean(known) if known else None
 
 
 def _percentile(values: Sequence[float], q: float) -> float | None:

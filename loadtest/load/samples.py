@@ -1,6 +1,7 @@
 """Samples of a run: one for each request, the windows in which they count, and the requests still open."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Literal
@@ -52,27 +53,26 @@ class Run:
 
 
 class Ledger:
-    """The samples taken, and the requests still out, on one clock."""
+    """The samples taken, and the requests still open, on one clock."""
 
-    def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
+    def __init__(self) -> None:
         self.samples: list[Sample] = []
-        self._clock = clock
-        self._zero = clock()
-        self._out: dict[int, float] = {}
-        self._tickets = 0
+        self._zero = perf_counter()
+        self._open: dict[object, float] = {}  # when they started
 
     def now(self) -> float:
-        return self._clock() - self._zero
+        return perf_counter() - self._zero
 
-    def send(self, started: float) -> int:
-        """Note a request; `close` takes the ticket back."""
-        self._tickets += 1
-        self._out[self._tickets] = started
-        return self._tickets
+    @contextmanager
+    def request(self, started: float) -> Iterator[None]:
+        """A request is open while the block runs."""
+        key = object()
+        self._open[key] = started
+        try:
+            yield
+        finally:
+            del self._open[key]
 
-    def close(self, ticket: int) -> None:
-        del self._out[ticket]
-
-    def still_out(self, before: float) -> bool:
+    def still_open(self, before: float) -> bool:
         """Whether a request that started before that moment has no answer yet."""
-        return any(started < before for started in self._out.values())
+        return any(started < before for started in self._open.values())

@@ -49,12 +49,9 @@ class SpeechUser(FastHttpUser):
     def ask(self, clip: Clip, due: float | None = None) -> Sample:
         """Post a clip and note the sample; its latency counts from `due`, if that is given."""
         started = self.ledger.now() if due is None else due
-        ticket = self.ledger.send(started)
-        try:
+        with self.ledger.request(started):
             sample = self._post(clip, started)
             self.ledger.samples.append(sample)
-        finally:
-            self.ledger.close(ticket)
         return sample
 
     def _post(self, clip: Clip, started: float) -> Sample:

@@ -18,7 +18,7 @@ from loadtest.common.bounds import Row
 from loadtest.common.clips import Clip
 from loadtest.common.provenance import origin
 from loadtest.common.speech import SHARED
-from loadtest.quality import cost, english, invented, languages, replicas, times
+from loadtest.quality import cost, replicas, times, words
 from loadtest.quality.corpus import LONG, Answer, load_recordings
 from loadtest.quality.in_process import config_for, transcribe
 from loadtest.quality.report import Report, as_json, as_markdown
@@ -54,9 +54,9 @@ def measure(args: argparse.Namespace) -> Iterator[Row]:
     """All figures. Raises CannotRun or StartError."""
     recordings = load_recordings(args.speech, args.quick)
     answers = [a for engine in args.engines for a in transcribed(engine, args.config, recordings)]
-    yield from english.rows(answers, judge=not args.quick)
-    yield from invented.rows(answers)
-    yield from languages.rows(answers)
+    yield from words.english(answers, judge=not args.quick)
+    yield from words.invented(answers)
+    yield from words.languages(answers)
     yield from times.rows(answers)
     yield from cost.rows(args.speech, args.quick)
     long = [r for r in recordings if r.part == LONG]

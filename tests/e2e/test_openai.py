@@ -20,7 +20,7 @@ from whisper_serve.audio.decode import decode
 from whisper_serve.engines import ENGINES
 
 NEWEST = "openai-python 3.51.0"
-JFK = speech.CLIPS["jfk.flac"][2]
+JFK = speech.ROWS["jfk.flac"]["text"]
 
 
 def right(text: str) -> bool:

@@ -11,12 +11,13 @@ from loadtest.common.clips import Clip
 from loadtest.common.errors import CannotRun
 from loadtest.common.provenance import Machine, Origin
 from loadtest.common.wer import Rate, normalizer, rate, unit
-from loadtest.quality import english, invented, languages, times
+from loadtest.quality import times
 from loadtest.quality.corpus import LONG, NONSPEECH, Answer, load_recordings
 from loadtest.quality.in_process import over
 from loadtest.quality.replicas import Round, compared
 from loadtest.quality.report import Report, as_json, as_markdown
 from tests.support.misbehaving_engine import MisbehavingEngine
+from loadtest.quality.words import english, filter_cost, invented, languages
 from whisper_serve.engines import EngineSettings
 from whisper_serve.errors import ModelFailed
 from whisper_serve.types import Dropped, Options, Segment, Transcript, Window, Word
@@ -96,18 +97,18 @@ def test_word_times_out_of_place_are_counted() -> None:
 
 
 def test_error_rates_are_judged_by_part_and_between_engines() -> None:
-    rows = {row.what: row for row in english.rows([answer(SPOKEN), answer("some words", "b")], judge=True)}
+    rows = {row.what: row for row in english([answer(SPOKEN), answer("some words", "b")], judge=True)}
     assert rows["WER, LibriSpeech test-clean subset, a"].ok is True
     assert rows["WER, LibriSpeech test-clean subset, b"].ok is False
     assert rows["WER, LibriSpeech test-clean subset, engines apart"].value == 0.5
-    assert all(row.ok is None for row in english.rows([answer("some words")], judge=False))
+    assert all(row.ok is None for row in english([answer("some words")], judge=False))
 
 
 def test_the_filters_cost_is_what_the_dropped_words_would_have_mended() -> None:
     kept = answer("some words")
     dropped = Segment(2.0, 4.0, " were spoken")
     transcript = replace(kept.transcript, dropped=(Dropped(dropped, "repetition"),))
-    cost, count = english.filter_cost("a", [replace(kept, transcript=transcript)])
+    cost, count = filter_cost("a", [replace(kept, transcript=transcript)])
     assert cost.value == 0.5
     assert (count.value, count.note) == (1, "repetition 1")
 
@@ -115,7 +116,7 @@ def test_the_filters_cost_is_what_the_dropped_words_would_have_mended() -> None:
 def test_words_nobody_spoke_are_counted_in_silence_and_elsewhere() -> None:
     silence = answer("", name=f"{NONSPEECH}/gen-silence-1s.wav", spoken="")
     song = answer("la la", name=f"{NONSPEECH}/song.mp3", spoken="")
-    quiet, rest, unfiltered = invented.rows([silence, song])
+    quiet, rest, unfiltered = invented([silence, song])
     assert (quiet.value, rest.value, unfiltered.value) == (0, 2, 2)
     assert "song.mp3: la la" in rest.note
 
@@ -123,7 +124,7 @@ def test_words_nobody_spoke_are_counted_in_silence_and_elsewhere() -> None:
 def test_a_wrong_language_misses_its_bound_and_is_named() -> None:
     right = answer("hallo", name="wenet/a.wav", spoken="hallo", language="de", detected="de")
     wrong = answer("hola", name="wenet/b.wav", spoken="hallo", language="de", detected="es")
-    rows = list(languages.rows([right, wrong]))
+    rows = list(languages([right, wrong]))
     assert rows[0].ok is False
     assert "wenet/b.wav as es" in rows[0].note
     assert next(row for row in rows if row.what == "WER, de, a").value == 0.5

@@ -62,13 +62,12 @@ def test_a_client_that_was_too_busy_to_measure_is_named(cpu: float, lag_s: float
     assert ("client's own: at 4 it used" in as_markdown(judged)) == doubted
 
 
-def test_requests_are_open_until_they_are_closed() -> None:
-    ledger = Ledger(clock=iter([0.0]).__next__)
-    ticket = ledger.send(started=3.0)
-    assert ledger.still_out(before=3.5)
-    assert not ledger.still_out(before=3.0)
-    ledger.close(ticket)
-    assert not ledger.still_out(before=3.5)
+def test_a_request_is_open_until_its_answer() -> None:
+    ledger = Ledger()
+    with ledger.request(started=3.0):
+        assert ledger.still_open(before=3.5)
+        assert not ledger.still_open(before=3.0)
+    assert not ledger.still_open(before=3.5)
 
 
 def test_a_report_read_back_is_the_report_that_was_written(tmp_path: Path) -> None:
