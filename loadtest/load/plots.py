@@ -8,17 +8,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 import matplotlib as mpl
-from cycler import cycler
 from matplotlib.figure import Figure
 
 Points = Sequence[tuple[float, float]]
 
 SIZE = (7.2, 3.4)  # inches of 72 units
-COLOURS = ("#2f6fde", "#d9822b", "#3a9d5d", "#b5407a")
-GRID = "#888888"
-INK = "#010203"  # a colour that nothing else has; it becomes the page's
+STYLE = Path(__file__).with_name("plots.mplstyle")
+INK, GRID = "#010203", "#888888"  # of STYLE; the ink becomes the page's colour
 NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # it would name addresses
 
 
@@ -29,7 +28,7 @@ class Plot:
     title: str
     x_name: str
     y_name: str
-    series: Mapping[str, Points]  # at most as many as COLOURS
+    series: Mapping[str, Points]  # at most four
     doubling: bool = False  # across, every doubling takes the same room, and the values are the ticks
     marks: Sequence[tuple[float, str]] = ()  # places across, each with a word, where something begins
 
@@ -39,20 +38,7 @@ def drawing(plot: Plot) -> str:
     series = {name: points for name, points in plot.series.items() if points}
     if not series:
         return f"<p>{escape(plot.title)}: nothing was measured.</p>"
-    with mpl.rc_context(
-        {
-            "svg.fonttype": "none",  # words stay words
-            "svg.hashsalt": "whisper_serve",  # equal parts of two plots have equal names
-            "axes.prop_cycle": cycler(color=COLOURS),
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.edgecolor": INK,
-            "axes.labelcolor": INK,
-            "text.color": INK,
-            "xtick.color": INK,
-            "ytick.color": INK,
-        }
-    ):
+    with mpl.rc_context(fname=STYLE):  # words stay words; equal parts of two plots have equal names
         return _as_svg(_figure(plot, series), plot.title)
 
 
@@ -69,13 +55,11 @@ def _figure(plot: Plot, series: Mapping[str, Points]) -> Figure:
         axes.set_xticks(sorted({x for points in series.values() for x, _ in points}), minor=False)
         axes.xaxis.set_major_formatter("{x:g}")
     axes.set_ylim(bottom=0)
-    axes.grid(axis="y", color=GRID, alpha=0.4)
+    axes.grid(axis="y")
     axes.set_xlabel(plot.x_name)
-    axes.set_title(f"{plot.title}, {plot.y_name}", loc="left", fontsize=11, weight="bold", pad=24)
+    axes.set_title(f"{plot.title}, {plot.y_name}")
     if len(series) > 1:  # else the title names it
-        axes.legend(
-            loc="lower left", bbox_to_anchor=(0, 1), ncols=len(series), frameon=False, borderaxespad=0.2
-        )
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(series))
     return figure
 
 

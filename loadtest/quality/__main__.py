@@ -9,6 +9,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tqdm import tqdm
@@ -16,16 +17,36 @@ from tqdm import tqdm
 from loadtest.common import bounds, command, markdown
 from loadtest.common.bounds import Row
 from loadtest.common.clips import Clip
-from loadtest.common.provenance import origin
+from loadtest.common.provenance import Origin, origin
 from loadtest.common.speech import SHARED
 from loadtest.quality import cost, replicas, times, words
 from loadtest.quality.corpus import LONG, Answer, load_recordings
 from loadtest.quality.in_process import config_for, transcribe
-from loadtest.quality.report import Report, as_json, as_markdown
 from whisper_serve.engines import ENGINES
 
 REAL = tuple(name for name in ENGINES if name != "fake")
 DEFAULT = ("openvino", "openai_whisper")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    origin: Origin
+    engines: tuple[str, ...]
+    seconds: float  # the whole took
+    rows: tuple[Row, ...]
+
+
+def as_markdown(report: Report) -> str:
+    facts = report.origin.facts | {
+        "Took": f"{report.seconds / 60:.0f} minutes",
+        "Engines": ", ".join(report.engines),
+        "Bounds missed": ", ".join(bounds.missed(report.rows)) or "none",
+    }
+    return markdown.document("Quality", facts, [bounds.verdicts(report.rows)], report.origin.config)
+
+
+def as_json(report: Report) -> str:
+    return markdown.as_json(asdict(report) | {"rows": bounds.as_fields(report.rows)})
 
 
 def parser() -> argparse.ArgumentParser:

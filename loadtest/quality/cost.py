@@ -54,15 +54,10 @@ def rows(speech: Path, quick: bool) -> Iterator[Row]:
         upload_mb = file.stat().st_size / 1e6
         for step in STEPS:
             cost = measured(file, step)
-            what, most = (
-                f"peak memory of {seconds / 60:.0f} minutes, {step}",
-                samples_mb + upload_mb + ROOM_MB,
-            )
-            note = (
-                f"above {cost.idle_mb:.0f} MB at rest; the samples are {samples_mb:.0f}, the upload {upload_mb:.0f}; "
-                f"{cost.windows} windows, {cost.cpu_s:.1f} s of CPU"
-            )
-            yield Row(what, cost.peak_mb - cost.idle_mb, "MB", most, note=note)
+            what, peak_mb = f"peak memory of {seconds / 60:.0f} minutes, {step}", cost.peak_mb - cost.idle_mb
+            held = f"the samples are {samples_mb:.0f}, the upload {upload_mb:.0f}"
+            note = f"above {cost.idle_mb:.0f} MB at rest; {held}; {cost.windows} windows, {cost.cpu_s:.1f} s of CPU"
+            yield Row(what, peak_mb, "MB", samples_mb + upload_mb + ROOM_MB, note=note)
     cost = measured(speech / SILENCE, "transcribe")
     how = "decoding and voice activity detection"
     yield Row("CPU time of 10 minutes of silence", cost.cpu_s, "s", SILENCE_CPU_S, note=how, digits=1)

@@ -14,7 +14,6 @@ import pytest
 from matplotlib.image import imread
 
 from loadtest.load.page import as_html
-from loadtest.load.plots import COLOURS
 from loadtest.load.report import report_of
 from loadtest.load.run import main
 from loadtest.load.samples import Run
@@ -49,6 +48,7 @@ document.body.append(pre);
 in_browser = pytest.mark.skipif(BROWSER is None, reason="no browser: apt-get install chromium")
 
 NAMESPACES = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+COLOURS = ("#2f6fde", "#d9822b", "#3a9d5d")
 DARK = ("--blink-settings=preferredColorScheme=0",)
 
 Box = Sequence[float]  # left, top, right, bottom
@@ -196,6 +196,6 @@ def test_the_lines_can_be_seen(page: Path) -> None:
     browse(page, f"--screenshot={picture}")
     pixels = (imread(picture)[..., :3] * 255).round().astype(int)
     assert pixels.shape == (HEIGHT, WIDTH, 3)
-    for colour in COLOURS[:3]:
+    for colour in COLOURS:
         drawn = (pixels == list(bytes.fromhex(colour[1:]))).all(axis=-1)
         assert drawn.sum() > 100, colour

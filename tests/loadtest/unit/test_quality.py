@@ -12,10 +12,10 @@ from loadtest.common.errors import CannotRun
 from loadtest.common.provenance import Machine, Origin
 from loadtest.common.wer import Rate, normalizer, rate, unit
 from loadtest.quality import times
+from loadtest.quality.__main__ import Report, as_json, as_markdown
 from loadtest.quality.corpus import LONG, NONSPEECH, Answer, load_recordings
 from loadtest.quality.in_process import over
 from loadtest.quality.replicas import Round, compared
-from loadtest.quality.report import Report, as_json, as_markdown
 from tests.support.misbehaving_engine import MisbehavingEngine
 from loadtest.quality.words import english, filter_cost, invented, languages
 from whisper_serve.engines import EngineSettings
