@@ -7,8 +7,19 @@ from statistics import median
 import numpy as np
 
 from loadtest.bench.plan import Job
-from loadtest.bench.running import Measured
+from loadtest.common.client import Result
 from loadtest.common.wer import normalizer, rate
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a piece of work gave, and what it took."""
+
+    results: tuple[Result, ...]
+    wall_s: float
+    cpu_s: dict[str, float]  # by role, of the contestant and all that it started
+    peak_mb: float
+    client_cpu: float | None  # share of one core that the service's client took; None: there was none
 
 
 @dataclass(frozen=True, slots=True)

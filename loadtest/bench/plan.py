@@ -40,6 +40,22 @@ class Field:
     weights: str
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A way to run faster-whisper, and its rates in the calibration."""
+
+    workers: int
+    threads: int
+    timestamps: bool
+    alone_per_s: float  # requests/s of one caller
+    together_per_s: float  # and of several
+
+    @property
+    def name(self) -> str:
+        stamps = "with" if self.timestamps else "without"
+        return f"{self.workers} × {self.threads} threads {stamps} timestamps"
+
+
 def candidates(field: Field, extent: Extent) -> list[Start]:
     """The ways to run faster-whisper that are tried: one worker with all threads, one-thread workers."""
     shapes = dict.fromkeys(((1, field.cpus), (field.cpus, 1)))

@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from loadtest.bench.figures import Line, middle, of
-from loadtest.bench.plan import Job
-from loadtest.bench.rounds import Tried
+from loadtest.bench.plan import Job, Tried
 from loadtest.common import bounds, markdown
 from loadtest.common.bounds import Row
 from loadtest.common.provenance import Origin

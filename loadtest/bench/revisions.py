@@ -15,7 +15,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from loadtest.bench.child import Start
-from loadtest.bench.running import SERVICE, Measured, running
+from loadtest.bench.figures import Measured
+from loadtest.bench.running import SERVICE, running
 from loadtest.common import ROOT, command
 from loadtest.common.clips import Clip, mixed
 from loadtest.common.markdown import NOTHING, table

@@ -6,7 +6,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from loadtest.bench.figures import Line, line_of
-from loadtest.bench.plan import CROWD, FASTER_WHISPER, SERVICE, Field, Job, Turn, candidates, turns
+from loadtest.bench.plan import CROWD, FASTER_WHISPER, SERVICE, Field, Job, Tried, Turn, candidates, turns
 from loadtest.bench.running import running
 from loadtest.bench.workloads import FEW, Extent, Workloads, requests
 from loadtest.common.clips import Clip
@@ -14,22 +14,6 @@ from loadtest.common.errors import CannotRun
 
 WARM_UP = 4  # clips, at most one a caller, before each turn, which are not counted
 NEEDED = (SERVICE, FASTER_WHISPER)  # without these there is nothing to compare
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """A way to run faster-whisper, and its rates in the calibration."""
-
-    workers: int
-    threads: int
-    timestamps: bool
-    alone_per_s: float  # requests/s of one caller
-    together_per_s: float  # and of several
-
-    @property
-    def name(self) -> str:
-        stamps = "with" if self.timestamps else "without"
-        return f"{self.workers} × {self.threads} threads {stamps} timestamps"
 
 
 @dataclass(frozen=True, slots=True)

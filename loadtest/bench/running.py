@@ -3,16 +3,17 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 
 from loadtest.bench import child
 from loadtest.bench.child import Load, Start
+from loadtest.bench.figures import Measured
 from loadtest.bench.peers import faster_whisper, openai_whisper, whisper_cpp
 from loadtest.common import ROOT
-from loadtest.common.client import Loop, Result
+from loadtest.common.client import Loop
 from loadtest.common.clips import Clip
 from loadtest.common.errors import CannotRun
 from loadtest.common.processes import Meter, own_process
@@ -26,17 +27,6 @@ LOADS: dict[str, Load] = {
     "openai-whisper": openai_whisper.load,
     "whisper.cpp": whisper_cpp.load,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What a piece of work gave, and what it took."""
-
-    results: tuple[Result, ...]
-    wall_s: float
-    cpu_s: dict[str, float]  # by role, of the contestant and all that it started
-    peak_mb: float
-    client_cpu: float | None  # share of one core that the service's client took; None: there was none
 
 
 class Running:

@@ -6,6 +6,7 @@ Exit code 0: every answer was right and memory stayed; 1: not so; 2: nothing cou
 """
 
 import json
+import os
 from collections.abc import Sequence
 from statistics import mean
 
@@ -42,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
     load = ["--shape", "soak", "--ladder", str(args.users), "--seconds", str(args.minutes * 60)]
-    load += ["--config", str(args.config), "--out", str(args.out)]
+    load += ["--config", os.path.relpath(args.config), "--out", os.path.relpath(args.out)]
     with own_service(args.config, args.out / "service.log") as service, Meter(service.process) as meter:
         code = run.main(["--url", service.url, *load])
     memory, name = by_role(meter), args.out / "soak-memory"

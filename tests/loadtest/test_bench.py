@@ -9,8 +9,11 @@ import soundfile
 
 from loadtest.bench.__main__ import weights_of
 from loadtest.bench.child import Start
+from loadtest.bench.figures import Measured
+from loadtest.bench.revisions import Round, rows
 from loadtest.bench.running import running
 from loadtest.common import ROOT, speech
+from loadtest.common.client import Result
 from loadtest.common.clips import Clip
 from loadtest.common.errors import CannotRun
 from loadtest.common.wer import wer
@@ -61,3 +64,18 @@ def test_every_peer_runs_on_weights_that_come_as_a_checkpoint(kind: str, tmp_pat
         measured = peer.measure(clips, 1)
     assert wer([r.clip.text for r in measured.results], [r.text for r in measured.results]) < 0.2
     assert measured.client_cpu is None
+
+
+def test_two_checkouts_are_compared_round_by_round_and_differing_clips_are_counted_once() -> None:
+    clips = [Clip(Path(f"/clips/{n}.flac"), f"words of clip {n}", 1.0) for n in range(10)]
+
+    def measured(cpu_s: float, text: str) -> Measured:
+        results = tuple(Result(clip, 0.1, text if clip is clips[0] else clip.text) for clip in clips)
+        return Measured(results, 2.0, {"model": cpu_s, "ingress": 1.0}, 100.0, 0.1)
+
+    rounds = [Round(measured(1.0, "a"), measured(2.0, "b")), Round(measured(2.0, "a"), measured(2.0, "c"))]
+    found = {name: cells for name, *cells in rows(rounds)}
+    assert found["in the replicas"] == ["100 200", "200 200", "0.7500 ± 0.2500"]
+    assert found["in the rest"][-1] == "1.0000 ± 0.0000"
+    assert found["clips whose words differ"] == ["1", "1", "1"]
+    assert rows(rounds[:1])[2][-1] == "0.5000 ± -"

@@ -35,7 +35,7 @@ const found = {
     box: box(s),
     lines: s.querySelectorAll("path[style*='stroke-width: 1.5']").length,
     words: [...s.querySelectorAll("text")].map(t => [t.textContent, ...box(t)]),
-    dots: [...s.querySelectorAll("use[style*=stroke]")].map(box),
+    dots: [...s.querySelectorAll("use:not([style*=currentColor])")].map(box),
     ink: getComputedStyle(s.querySelector("text")).fill,
   })),
 };

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from loadtest.bench.child import Start
-from loadtest.bench.figures import line_of, of, ratios
+from loadtest.bench.figures import Measured, line_of, of, ratios
 from loadtest.bench.plan import (
     CROWD,
     FASTER_WHISPER,
@@ -24,8 +24,6 @@ from loadtest.bench.plan import (
     turns,
 )
 from loadtest.bench.report import as_json, as_markdown
-from loadtest.bench.revisions import Round, rows
-from loadtest.bench.running import Measured
 from loadtest.bench.verdicts import verdicts
 from loadtest.bench.workloads import MIX, ONE_LONG, QUICK, SHORT, requests, stitched
 from loadtest.common.client import Result, closed_loop
@@ -120,19 +118,6 @@ def test_a_closed_loop_ends_with_the_first_failure_of_a_caller() -> None:
     with pytest.raises(CannotRun, match="no"):
         closed_loop(ask, CLIPS * 100, 2)
     assert len(asked) <= 2
-
-
-def test_two_checkouts_are_compared_round_by_round_and_differing_clips_are_counted_once() -> None:
-    def measured(cpu_s: float, text: str) -> Measured:
-        results = tuple(Result(clip, 0.1, text if clip is CLIPS[0] else clip.text) for clip in CLIPS)
-        return Measured(results, 2.0, {"model": cpu_s, "ingress": 1.0}, 100.0, 0.1)
-
-    rounds = [Round(measured(1.0, "a"), measured(2.0, "b")), Round(measured(2.0, "a"), measured(2.0, "c"))]
-    found = {name: cells for name, *cells in rows(rounds)}
-    assert found["in the replicas"] == ["100 200", "200 200", "0.7500 ± 0.2500"]
-    assert found["in the rest"][-1] == "1.0000 ± 0.0000"
-    assert found["clips whose words differ"] == ["1", "1", "1"]
-    assert rows(rounds[:1])[2][-1] == "0.5000 ± -"
 
 
 def test_a_line_sums_words_over_the_corpus_and_counts_by_the_wall_clock() -> None:
