@@ -16,8 +16,8 @@ from loadtest.quality.__main__ import Report, as_json, as_markdown
 from loadtest.quality.corpus import LONG, NONSPEECH, Answer, load_recordings
 from loadtest.quality.in_process import over
 from loadtest.quality.replicas import Round, compared
-from tests.support.misbehaving_engine import MisbehavingEngine
 from loadtest.quality.words import english, filter_cost, invented, languages
+from tests.support.misbehaving_engine import MisbehavingEngine
 from whisper_serve.engines import EngineSettings
 from whisper_serve.errors import ModelFailed
 from whisper_serve.types import Dropped, Options, Segment, Transcript, Window, Word
