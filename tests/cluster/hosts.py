@@ -1,9 +1,8 @@
-"""Hosts out of one machine: a number in, as many out, each with its own address, sshd, processes, mounts and disk.
+"""Hosts made of Linux namespaces on a bridge, each with its own address, sshd, processes, mounts and disk.
 
-They are Linux namespaces on a bridge. This process is one more host of that
-network, 10.88.0.1: it is where a person would sit, and where callers are.
-It must be in namespaces of its own (see `__main__.py`), so that nothing it
-makes is seen elsewhere, or stays.
+This process is one more host of that network, 10.88.0.1: it is where a person
+would sit, and where callers are. It must be in namespaces of its own (see
+`__main__.py`), so that nothing it makes is seen elsewhere, or stays.
 """
 
 import os
@@ -22,7 +21,12 @@ HERE = "10.88.0.1"
 SBIN = "/usr/sbin:/usr/bin:/sbin:/bin"
 DISKS = Path("/mnt")
 KEYS = DISKS / "keys"
-VENV = Path(sys.prefix)
+VENV = Path(sys.prefix).resolve()
+MODELS = (ROOT / "models").resolve()
+# Every host sees these below DISKS, and this process where they were too, be that below one of the PRIVATE folders.
+SHARED = {"checkout": ROOT, "venv": VENV, "models": MODELS}
+RUN, PRIVATE = Path("/run"), (DISKS, Path("/tmp"), Path("/dev/shm"))
+BOOT_S = 60
 SSH = ["-i", str(KEYS / "id"), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-q"]
 SSH += ["-o", "ConnectTimeout=5"]
 
@@ -36,16 +40,18 @@ MaxStartups 100
 """
 
 # A host's first process, with its name and its disk. What is on the disk outlives it; the rest does not.
-# The virtual environment is a layer of its own over this one, so that installing changes no other.
+# The virtual environment is a layer of its own over this one, so that installing changes no other; its path stays,
+# since its scripts name it.
 BOOT = f"""
 hostname $1
-mount --bind $2/home /home
+mount --bind $2/home {DISKS}/home
 mount --bind $2/passwd /etc/passwd
 mount --bind {DISKS}/hosts /etc/hosts
 mount --bind $2/tmp /tmp
 for place in /run /dev/shm; do mount -t tmpfs tmpfs $place; done
 mkdir /run/sshd
-mount -t overlay overlay -o lowerdir={VENV},upperdir=$2/changed,workdir=$2/work {VENV}
+mkdir -p {VENV}
+mount -t overlay overlay -o lowerdir={DISKS}/venv,upperdir=$2/changed,workdir=$2/work {VENV}
 {shutil.which("sshd", path=SBIN)} -D -f {KEYS}/sshd_config
 exit
 """
@@ -74,9 +80,9 @@ class Host:
             (self.disk / folder).mkdir(parents=True)
         home = self.disk / "home/user"
         (home / "whisper_venv").symlink_to(VENV)
-        (home / "whisper_serve/models").symlink_to(ROOT / "models")  # a folder that all machines share
+        (home / "whisper_serve/models").symlink_to(DISKS / "models")  # a folder that all machines share
         (self.disk / "passwd").write_text(
-            "root:x:0:0:root:/home/user:/bin/bash\nsshd:x:102:65534::/run/sshd:/bin/false\n"
+            f"root:x:0:0:root:{DISKS}/home/user:/bin/bash\nsshd:x:102:65534::/run/sshd:/bin/false\n"
         )
         ip("netns", "add", self.name)
         ip("link", "add", f"v{number}", "type", "veth", "peer", "name", "e0", "netns", self.name)
@@ -112,9 +118,10 @@ class Host:
             "-ec",
         ]
         command = ["ip", "netns", "exec", self.name, *unshare, BOOT, "bash", self.name, str(self.disk)]
-        env = {"PATH": SBIN, "HOME": "/home/user", "USER": "root"}
+        env = {"PATH": SBIN, "HOME": f"{DISKS}/home/user", "USER": "root"}
         self.process = subprocess.Popen(command, env=env)
-        wait_until(lambda: accepts(self.address, 22))
+        wait_until(lambda: accepts(self.address, 22) or self.process.poll() is not None, BOOT_S)
+        assert self.process.poll() is None, f"{self.name} did not start: its first process ended"
 
     def power_off(self) -> None:
         """Every process of it is gone at once, and its network is silent."""
@@ -143,11 +150,32 @@ def accepts(address: str, port: int) -> bool:
     return False
 
 
+def mount(*words: str | Path) -> None:
+    subprocess.run(["mount", *words], check=True)
+
+
+def bind(source: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    mount("--bind", source, target)
+
+
+def create_mounts() -> None:
+    """Folders of our own for what is made here, whose files nobody else sees."""
+    mount("-t", "tmpfs", "tmpfs", RUN)
+    for name, path in SHARED.items():
+        bind(path, RUN / name)
+    for place in PRIVATE:
+        mount("-t", "tmpfs", "tmpfs", place)
+    for name, path in SHARED.items():
+        bind(RUN / name, DISKS / name)
+        bind(RUN / name, path)
+    os.chdir(ROOT)
+
+
 def create_network() -> None:
-    """Our own place in it, where no file is seen by others either."""
-    for place in ("/tmp", "/run", "/dev/shm", str(DISKS)):
-        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], check=True)
-    for folder in (KEYS, DISKS / "home", Path("/run/netns")):
+    """Our own place in it."""
+    create_mounts()
+    for folder in (KEYS, DISKS / "home", RUN / "netns"):
         folder.mkdir()
     os.environ |= {"HOME": str(DISKS / "home"), "PATH": f"{VENV}/bin:{SBIN}"}
     for key in ("id", "host"):

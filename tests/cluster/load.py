@@ -1,9 +1,9 @@
-"""Callers at the addresses of some hosts at once, and what became of all their requests together."""
+"""Load on the addresses of some hosts at once, and the counts of all its requests together."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from tests.cluster.conftest import MODELS_A_HOST, Cluster
+from tests.cluster.cluster import MODELS_A_HOST, Cluster
 from tests.cluster.hosts import Host
 from tests.faults.callers import Counts
 from tests.faults.test_deaths import Load
@@ -30,7 +30,7 @@ def wait_for_more(running: Sequence[Load]) -> None:
 
 
 def counted(running: Sequence[Load]) -> Counts:
-    """Let them finish what they asked for."""
+    """Let them finish their requests."""
     total = Counts()
     for counts in [Counts(**callers.counts()) for callers in running]:
         total.requests += counts.requests
@@ -42,7 +42,7 @@ def counted(running: Sequence[Load]) -> Counts:
     return total
 
 
-def told(cluster: Cluster, counts: Counts) -> str:
+def summary(cluster: Cluster, counts: Counts) -> str:
     return (
         f"hosts {len(cluster.hosts)}, replicas {len(cluster.serving) * MODELS_A_HOST}, requests {counts.requests}, "
         f"lost {len(counts.lost)}, tried again {counts.tried_again}, slowest {counts.slowest_s:.1f} s"
