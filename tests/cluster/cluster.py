@@ -102,8 +102,7 @@ class Cluster:
     def monitor_output(self) -> str:
         """The end of what Ray's monitor wrote on the head last."""
         files = [path for kind in ("out", "log", "err") for path in self._monitor_files(kind)[-1:]]
-        tails = [(path, path.read_text(errors="replace").splitlines()[-TAIL:]) for path in files]
-        return "\n".join(f"--- {path.name} of the head:\n" + "\n".join(lines) for path, lines in tails)
+        return "\n".join(f"--- {path.name} of the head:\n{tail(path)}" for path in files)
 
     def monitor_ended(self) -> bool:
         with suppress(subprocess.SubprocessError):  # the head is busy
@@ -156,6 +155,12 @@ class Cluster:
 def running(host: Host, pattern: str) -> list[str]:
     """The numbers of processes there."""
     return sorted(host.run(f"pgrep -f '{pattern}' || true").split())
+
+
+def tail(path: Path) -> str:
+    """The last lines, without each step's whole ssh command."""
+    lines = path.read_text(errors="replace").splitlines()
+    return "\n".join([line for line in lines if "VVINFO" not in line][-TAIL:])
 
 
 def settings_line(settings: dict[str, str]) -> str:

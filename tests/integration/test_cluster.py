@@ -1,7 +1,12 @@
-"""Joining a Ray cluster of two nodes: what `RAY_ADDRESS=... python main.py` does there."""
+"""`RAY_ADDRESS=... python main.py` on a Ray cluster of two nodes, and the files that `ray up` reads."""
 
+import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -40,7 +45,7 @@ def test_the_service_joins_a_cluster_is_left_to_it_and_a_second_run_takes_over(
             assert client.post("/transcribe", files=files).json()["text"].startswith("2.0 seconds")
 
 
-def test_what_the_cluster_cannot_give_is_one_sentence(
+def test_resources_that_the_cluster_lacks_are_one_sentence(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
@@ -69,17 +74,50 @@ def test_a_node_is_lost_and_callers_who_try_again_lose_nothing(
             load.process.wait()
 
 
-@pytest.mark.parametrize("path", ["cluster.yaml", "deploy/cluster-local.yaml"])
-def test_cluster_files_are_what_ray_s_own_schema_asks_for(path: str) -> None:
-    config = yaml.safe_load((ROOT / path).read_text())
+FILES = ["cluster.yaml", "deploy/cluster-local.yaml"]
+
+
+def read(path: str) -> dict[str, Any]:
+    config: dict[str, Any] = yaml.safe_load((ROOT / path).read_text())
+    return config
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_cluster_files_are_valid_by_ray_s_own_schema(path: str) -> None:
+    config = read(path)
     validate_config(prepare_config(config))
     assert config["file_mounts"]["~/whisper_serve"] == "."
 
 
+@pytest.mark.parametrize("path", FILES)
+def test_the_command_that_fetches_weights_in_a_cluster_file_runs(path: str, tmp_path: Path) -> None:
+    config = read(path)
+    commands = config["setup_commands"] + config.get("worker_setup_commands", [])
+    (command,) = [command for command in commands if "fetch_weights" in command]
+    (tmp_path / "whisper_serve").symlink_to(ROOT)
+    env = {"HOME": str(tmp_path), "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    env |= {
+        "WHISPER_SERVE__MODEL__ENGINE": "fake",
+        "WHISPER_SERVE__MODEL__DEVICE": "cpu",
+    }  # which has no weights
+    done = subprocess.run(["bash", "-c", command], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("rsync"), reason="lacking: apt-get install rsync")
+def test_a_link_named_models_is_not_copied_to_the_machines_where_it_would_dangle(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    (here / "whisper_serve/models").mkdir(parents=True)
+    (here / "whisper_serve/models/code.py").touch()
+    for name in ("models", "speech"):
+        (here / name).symlink_to(tmp_path)
+    excluded = [option for name in read(FILES[1])["rsync_exclude"] for option in ("--exclude", name)]
+    subprocess.run(["rsync", "-a", *excluded, f"{here}/", str(there)], check=True)
+    assert sorted(path.name for path in there.rglob("*")) == ["code.py", "models", "whisper_serve"]
+
+
 def test_both_cluster_files_set_machines_up_and_start_the_head_alike() -> None:
-    aws, local = (
-        yaml.safe_load((ROOT / path).read_text()) for path in ("cluster.yaml", "deploy/cluster-local.yaml")
-    )
+    aws, local = map(read, FILES)
     for part in ("file_mounts", "rsync_exclude", "head_start_ray_commands", "worker_start_ray_commands"):
         assert aws[part] == local[part]
     commands = [
@@ -89,7 +127,7 @@ def test_both_cluster_files_set_machines_up_and_start_the_head_alike() -> None:
 
 
 def test_a_mistake_in_cluster_yaml_would_be_found() -> None:
-    config = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    config = read("cluster.yaml")
     config["head_node_typ"] = config.pop("head_node_type")
     with pytest.raises(Exception, match="head_node_typ"):
         validate_config(prepare_config(config))

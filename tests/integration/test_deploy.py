@@ -1,4 +1,4 @@
-"""Files for containers and Kubernetes: read by foreign parsers, and held against what they name."""
+"""Files for containers and Kubernetes: parsed by other projects' parsers, and checked against what they name."""
 
 import copy
 import json
@@ -80,7 +80,7 @@ RAYSERVICE = only(
 )
 
 
-def test_the_rayservice_has_fields_that_kuberay_knows_and_no_others() -> None:
+def test_the_rayservice_has_only_fields_that_kuberay_knows() -> None:
     jsonschema.validate(rayservice(), RAYSERVICE)
     wrong = copy.deepcopy(rayservice())
     wrong["spec"]["rayClusterConfig"]["enableInTreeAutoscalling"] = True
@@ -89,7 +89,7 @@ def test_the_rayservice_has_fields_that_kuberay_knows_and_no_others() -> None:
 
 
 @pytest.mark.skipif(not CRD, reason="KUBERAY_CRD names no file of KubeRay's own schema")
-def test_the_rayservice_is_what_kuberay_s_own_schema_asks_for() -> None:
+def test_the_rayservice_is_valid_by_kuberay_s_own_schema() -> None:
     versions = yaml.safe_load(Path(str(CRD)).read_text())["spec"]["versions"]
     (schema,) = [version["schema"]["openAPIV3Schema"] for version in versions if version["name"] == "v1"]
     jsonschema.validate(rayservice(), closed(schema))
@@ -103,7 +103,7 @@ def closed(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def test_the_rayservice_s_application_is_one_that_serve_takes() -> None:
+def test_the_rayservice_s_application_is_valid_and_can_be_built() -> None:
     schema = ServeDeploySchema.model_validate(yaml.safe_load(rayservice()["spec"]["serveConfigV2"]))
     (application,) = schema.applications
     assert application.import_path == f"{build.__module__}:{build.__name__}"
@@ -112,7 +112,7 @@ def test_the_rayservice_s_application_is_one_that_serve_takes() -> None:
     assert bound._bound_deployment.name == "Ingress"
 
 
-def test_what_the_rayservice_s_pods_offer_is_enough_for_what_the_config_asks_for() -> None:
+def test_the_rayservice_s_pods_have_the_resources_that_the_config_needs() -> None:
     config = load_config(DEPLOY / "kuberay/config.json")
     groups = {
         group["groupName"]: group for group in rayservice()["spec"]["rayClusterConfig"]["workerGroupSpecs"]
@@ -166,7 +166,7 @@ def test_the_image_s_own_command_finds_weights() -> None:
         assert done.returncode == 0, done.stderr
 
 
-def test_what_is_left_out_of_the_image_is_not_needed_to_serve() -> None:
+def test_the_image_has_all_files_that_serving_needs() -> None:
     kept = [
         line[1:]
         for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
