@@ -19,17 +19,21 @@ def wait_while_progressing(
     quiet_s: float = QUIET_S,
     bound_s: float = BOUND_S,
 ) -> None:
-    """Return once `done()`. Raises NoProgress after `quiet_s` with the same `state()`, or after `bound_s` in all."""
-    began = changed = time.monotonic()
-    last = state()
-    looked = began
+    """Return once `done()`. Raises NoProgress after `quiet_s` without a new `state()`, or after `bound_s` in all.
+
+    A state that was there before is no progress: one that comes and goes is none.
+    """
+    began = changed = checked = time.monotonic()
+    seen = [state()]
     while not done():
         now = time.monotonic()
-        if now - looked >= min(STATE_EVERY_S, quiet_s):
-            looked, before, last = now, last, state()
-            changed = changed if last == before else now
+        if now - checked >= min(STATE_EVERY_S, quiet_s / 4):
+            checked = now
+            if (current := state()) not in seen:
+                seen.append(current)
+                changed = now
         if now - changed > quiet_s:
-            raise NoProgress(f"no progress for {quiet_s:g} s; last: {last}")
+            raise NoProgress(f"no progress for {quiet_s:g} s; last: {seen[-1]}")
         if now - began > bound_s:
-            raise NoProgress(f"not done after {bound_s:g} s; last: {last}")
+            raise NoProgress(f"not done after {bound_s:g} s; last: {seen[-1]}")
         time.sleep(POLL_S)
