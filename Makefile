@@ -79,5 +79,5 @@ docs: .venv/dev  ## write the generated tables and the picture of the floors int
 	$(BIN)/python -m docs.tables
 	$(BIN)/python -m docs.architecture
 
-test-cluster: .venv/dev  ## three hosts on this machine, one lost under load; as root, with openssh-server, rsync, iproute2 (apt-get)
+test-cluster: .venv/dev  ## three hosts on this machine, one lost under load; as root (apt-get install openssh-server rsync iproute2 redis-server)
 	$(BIN)/python -m tests.cluster
