@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -53,11 +54,22 @@ def cluster_commands_name_what_exists(service: Running, block: str) -> None:
     assert command[-1] == "--detach"
 
 
+def the_package_installs_and_main_py_reads_the_config(service: Running, block: str) -> None:
+    """Without changing this environment, and without a second service."""
+    install, start = map(shlex.split, block.splitlines())
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--no-deps", *install[2:]]
+    subprocess.run(pip, cwd=ROOT, check=True, capture_output=True)
+    assert install[:2] == ["pip", "install"]
+    assert start[:2] == ["python", "main.py"]
+    load_config(ROOT / start[start.index("--config") + 1])
+
+
 CHECKS: dict[str, Callable[[Running, str], None]] = {
     "make run": the_service_runs_by_it,
     "make test": make_target_exists,
     "curl ": curl_gives_the_answer_shown,
     "WHISPER_SERVE__": settings_load,
+    "pip install": the_package_installs_and_main_py_reads_the_config,
     "ray up": cluster_commands_name_what_exists,
 }
 
