@@ -65,7 +65,7 @@ async def mark_poison(name: str) -> None:
     except asyncio.TimeoutError as e:
         errors = [e]
     for error in errors:
-        log.warning("a machine could not be told to refuse a window: %r", error)
+        log.warning("a machine cannot be reached to have a window refused there: %r", error)
 
 
 def on_machine(node: str, function: Callable[..., Any], *args: str) -> Awaitable[Any]:
