@@ -14,6 +14,7 @@ from pathlib import Path
 from faster_whisper import WhisperModel
 
 from loadtest.bench.child import samples_of
+from loadtest.bench.tokenizer import with_tokenizer
 from loadtest.common import ROOT, command
 from loadtest.common.client import LANGUAGE
 from loadtest.common.clips import Clip, mixed
@@ -23,6 +24,7 @@ from loadtest.common.provenance import commit, machine
 from loadtest.common.speech import clips_of
 from loadtest.common.wer import normalizer, rate
 from whisper_serve.engines import EngineSettings, load_engine, transcribe
+from whisper_serve.engines.whisper.convert import ctranslate2_folder
 from whisper_serve.types import WINDOW_S, Options, Samples, Window, WindowResult
 from whisper_serve.weights.download import fetch
 
@@ -42,7 +44,8 @@ class Tally:
 
 def load_faster_whisper(weights: Path) -> Way:
     """As it comes: greedy, without timestamps, one clip at a time."""
-    model = WhisperModel(str(weights), device="cpu", compute_type="int8", cpu_threads=1)
+    folder = with_tokenizer(ctranslate2_folder(weights, "faster-whisper"))
+    model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=1)
     greedy = {"language": LANGUAGE, "beam_size": 1, "without_timestamps": True}
     return lambda clips: ["".join(s.text for s in model.transcribe(clip, **greedy)[0]) for clip in clips]
 

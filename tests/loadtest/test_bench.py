@@ -6,12 +6,15 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
+from tokenizers import Tokenizer
+from whisper.tokenizer import get_tokenizer
 
 from loadtest.bench.__main__ import weights_of
 from loadtest.bench.child import Start
 from loadtest.bench.figures import Measured
 from loadtest.bench.revisions import Round, rows
 from loadtest.bench.running import running
+from loadtest.bench.tokenizer import with_tokenizer
 from loadtest.common import ROOT, speech
 from loadtest.common.client import Result
 from loadtest.common.clips import Clip
@@ -54,6 +57,15 @@ def test_a_peer_that_cannot_be_had_gives_the_reason(tmp_path: Path) -> None:
         running(start, CONFIG, tmp_path / "peer.log"),
     ):
         pass
+
+
+def test_a_converted_checkpoint_has_the_tokenizer_that_openai_whisper_has() -> None:
+    folder = with_tokenizer(weights_of(Config(model={"size": "tiny.en"})))
+    ours, theirs = Tokenizer.from_file(str(folder / "tokenizer.json")), get_tokenizer(multilingual=False)
+    for text in (*(clip.text for clip in speech.clips()), " -", " '", "♪♪♪", "don't  we'll\n12345", "наш ßü"):
+        assert ours.encode(text).ids == theirs.encode(text)
+        assert ours.decode(theirs.encode(text)) == text
+    assert ours.token_to_id("<|notimestamps|>") == theirs.no_timestamps
 
 
 @pytest.mark.parametrize("kind", ["faster-whisper", "openai-whisper", "whisper.cpp"])

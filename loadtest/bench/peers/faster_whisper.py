@@ -1,8 +1,11 @@
 """faster-whisper: greedy, int8; recordings of more than a window go through its batched pipeline."""
 
+from pathlib import Path
+
 from faster_whisper import BatchedInferencePipeline, WhisperModel
 
 from loadtest.bench.child import Start
+from loadtest.bench.tokenizer import with_tokenizer
 from loadtest.common.client import LANGUAGE, Ask
 from loadtest.common.clips import Clip
 from whisper_serve.types import WINDOW_S
@@ -12,7 +15,7 @@ BATCH = 8  # windows of a long recording that it transcribes at once
 
 def load(start: Start) -> Ask:
     model = WhisperModel(
-        start.weights,
+        str(with_tokenizer(Path(start.weights))),
         device="cpu",
         compute_type="int8",
         cpu_threads=start.threads,
