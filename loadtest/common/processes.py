@@ -97,6 +97,6 @@ def own_process(log: Path) -> Iterator[tuple[Executor, psutil.Process]]:
 
 def _write_to(log: Path) -> None:
     """Send what this process and its libraries print to a file."""
-    with log.open("ab") as out:
+    with log.open("wb") as out:
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
