@@ -16,7 +16,8 @@ import yaml
 
 from tests.cluster.hosts import DISKS, KEYS, VENV, Host
 from tests.cluster.progress import BOUND_S, NoProgress, wait_while_progressing
-from tests.support.service import ROOT
+from tests.support.service import FAKE_ENGINE, ROOT
+from whisper_serve.engines import FAKE_VARIABLE
 
 MODELS_A_HOST = 2
 REAL_MODEL = "tiny.en"
@@ -164,7 +165,8 @@ def tail(path: Path) -> str:
 
 
 def settings_line(settings: dict[str, str]) -> str:
-    return "export " + " ".join(f"WHISPER_SERVE__{name}='{value}'" for name, value in settings.items()) + "\n"
+    variables = {FAKE_VARIABLE: FAKE_ENGINE} | {f"WHISPER_SERVE__{name}": settings[name] for name in settings}
+    return "export " + " ".join(f"{name}='{value}'" for name, value in variables.items()) + "\n"
 
 
 def edited_checkout(hosts: list[Host], serving: list[Host]) -> Path:

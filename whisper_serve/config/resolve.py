@@ -100,9 +100,9 @@ def check(config: Resolved, machine: Machine) -> None:
         )
 
 
-def fetch_weights(config: Resolved, report: Report | None = None) -> Path | None:
+def fetch_weights(config: Sections, report: Report | None = None) -> Path | None:
     """Where the model's weights are, downloaded if need be; None for the engine that has none. Raises WeightsError."""
-    if config.engine == "fake":
+    if config.model.engine == "fake":
         return None
     return fetch(config.model.size, config.model.model_dir, report)
 
