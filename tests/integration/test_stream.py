@@ -182,8 +182,9 @@ async def called(
     try:
         yield call
     finally:
-        call.task.cancel()
-        await asyncio.gather(call.task, return_exceptions=True)
+        call.left.set()
+        await asyncio.wait({call.task}, timeout=WAIT_S)  # it closes the upload, and more
+        assert call.task.done()
 
 
 class PausedInfer:
@@ -272,7 +273,6 @@ async def test_when_the_caller_leaves_its_windows_are_cancelled(
         else:
             call.task.cancel()  # as Ray Serve does
         await asyncio.wait({call.task}, timeout=WAIT_S)
-        assert call.task.done()
         assert infer.cancelled.is_set()
         assert (admission.queued_s, admission.buffered_s) == (0, 0)
 
