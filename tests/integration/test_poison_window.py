@@ -12,7 +12,8 @@ from ray.cluster_utils import Cluster
 
 from tests.conftest import wav
 from tests.faults.test_deaths import load
-from tests.support.service import FAKE, Running, started, wait_until
+from tests.support.service import FAKE, FAKE_ENGINE, Running, started, wait_until
+from whisper_serve.engines import FAKE_VARIABLE
 from whisper_serve.telemetry.metrics import REPLICA_DEATHS
 
 DIED = "a model replica died with a window in flight"
@@ -26,7 +27,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def cluster(machines: list[Path]) -> Iterator[Cluster]:
-    here, there = ({"TMPDIR": str(folder)} for folder in machines)
+    here, there = ({"TMPDIR": str(folder), FAKE_VARIABLE: FAKE_ENGINE} for folder in machines)
     head = {"num_cpus": 1, "include_dashboard": False, "env_vars": here}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
