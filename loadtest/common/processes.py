@@ -85,13 +85,15 @@ def family(root: psutil.Process) -> list[psutil.Process]:
 
 @contextmanager
 def own_process(log: Path) -> Iterator[tuple[Executor, psutil.Process]]:
-    """One fresh worker process, whose output goes to a file; it is killed when the block is left."""
+    """One fresh worker process, whose output goes to a file; an error in the block does not wait for its work."""
     executor = ProcessPoolExecutor(1, get_context("spawn"), _write_to, (log,))
     worker = psutil.Process(executor.submit(os.getpid).result())
     try:
         yield executor, worker
-    finally:
+    except BaseException:
         worker.kill()
+        raise
+    finally:
         executor.shutdown()
 
 
