@@ -73,7 +73,7 @@ class Cluster:
                 output.seek(0)
                 text = output.read()
                 print(f"$ {command}\n{text}")  # pytest shows it where a test fails
-        assert process.returncode == 0, text
+        assert process.returncode == 0, f"{text}\n{self.monitor_output()}"
         return text
 
     def wait(self, done: Callable[[], object], bound_s: float = BOUND_S) -> None:

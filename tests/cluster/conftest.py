@@ -40,9 +40,12 @@ def redis(network: None) -> Iterator[str | None]:
 
 
 @pytest.fixture(scope="session")
-def hosts(network: None, redis: str | None) -> list[Host]:
+def hosts(network: None, redis: str | None) -> Iterator[list[Host]]:
     """Those that serve, and before them a head that does not, where its state is kept in Redis."""
-    return [Host(number) for number in range(SERVING + bool(redis))]
+    hosts = [Host(number) for number in range(SERVING + bool(redis))]
+    yield hosts
+    for host in hosts:
+        host.power_off()
 
 
 @pytest.fixture(scope="session")
