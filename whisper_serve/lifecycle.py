@@ -22,7 +22,7 @@ from whisper_serve.config.resolve import Resolved, fetch_weights, resolve
 from whisper_serve.errors import ConfigError, StartError
 from whisper_serve.host.hardware import this_machine
 from whisper_serve.host.ports import check_port, is_any, is_loopback
-from whisper_serve.host.watchdog import end, orphans, watched
+from whisper_serve.host.watchdog import end, foreign_orphans, orphans, watched
 from whisper_serve.serving.ray_cluster import RayDied, check_ray, start_ray, the_cluster
 from whisper_serve.weights.progress import ProgressBar
 
@@ -157,6 +157,12 @@ def end_leftovers() -> None:
     if found:
         print(f"a run whose main.py was killed left {len(found)} processes; they are ended now", flush=True)
         end(orphans, grace_s=0)
+    if others := foreign_orphans():
+        print(
+            f"{len(others)} processes of a service that was started in another folder, and whose main.py was killed, are "
+            f"left alone: {', '.join(map(str, others))}",
+            flush=True,
+        )
 
 
 def check_tls(config: Resolved) -> None:

@@ -24,7 +24,7 @@ POLL_S = 0.1
 @contextmanager
 def watched() -> Iterator[None]:
     """Mark the processes started in the block; those that outlive it, or this process, are killed."""
-    mark = os.environ[MARK] = identity(os.getpid())
+    mark = os.environ[MARK] = run_mark()
     command = [sys.executable, "-m", "whisper_serve.host.watchdog", mark]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as watchdog:
         try:
@@ -32,6 +32,16 @@ def watched() -> Iterator[None]:
         finally:
             assert watchdog.stdin
             watchdog.stdin.close()  # it ends when no process is left
+
+
+def run_mark() -> str:
+    """The mark of a run of this process: its identity, and where it may end what it left."""
+    return f"{identity(os.getpid())} {territory()}"
+
+
+def territory() -> str:
+    """User, process-id namespace and working folder: processes of any other are never touched."""
+    return f"{os.getuid()} {os.readlink(PROC / 'self/ns/pid')} {Path.cwd()}"
 
 
 def identity(pid: int | str) -> str:
@@ -44,20 +54,36 @@ def identity(pid: int | str) -> str:
 
 
 def marked() -> Iterator[tuple[int, str]]:
-    """Id and mark of every marked process, except this one and watchdogs."""
+    """Id and mark of every marked process of our namespace, except this one and watchdogs."""
     for folder in PROC.glob("[0-9]*"):
         pid = int(folder.name)
         with suppress(OSError):  # it ended, or is another user's
             named = f"{MARK}=".encode()
             marks = [v for v in (folder / "environ").read_bytes().split(b"\0") if v.startswith(named)]
             watches = b"whisper_serve.host.watchdog" in (folder / "cmdline").read_bytes()
-            if marks and pid != os.getpid() and not watches and identity(pid):
+            ours = os.readlink(folder / "ns/pid") == os.readlink(PROC / "self/ns/pid")
+            if marks and ours and pid != os.getpid() and not watches and identity(pid):
                 yield pid, marks[0][len(named) :].decode()
 
 
 def orphans() -> list[int]:
-    """Ids of marked processes whose main.py has ended."""
-    return [pid for pid, mark in marked() if identity(mark.partition(".")[0]) != mark]
+    """Ids of processes that a run of this user, in this folder and namespace, left when its main.py ended."""
+    return [pid for pid, mark in marked() if is_over(mark) and mark.partition(" ")[2] == territory()]
+
+
+def foreign_orphans() -> list[int]:
+    """Ids of those that a run of another folder or user left."""
+    return [pid for pid, mark in marked() if is_over(mark) and mark.partition(" ")[2] != territory()]
+
+
+def is_over(mark: str) -> bool:
+    """Whether the main.py of a run has ended."""
+    identified = mark.partition(" ")[0]
+    return identity(identified.partition(".")[0]) != identified
+
+
+def of_run(mark: str) -> list[int]:
+    return [pid for pid, of in marked() if of == mark and identity(pid) != mark.partition(" ")[0]]
 
 
 def end(find: Callable[[], list[int]], grace_s: float) -> None:
@@ -74,7 +100,7 @@ def main() -> None:
     mark = sys.argv[1]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.stdin.buffer.read()
-    end(lambda: [pid for pid, of in marked() if of == mark and identity(pid) != mark], GRACE_S)
+    end(lambda: of_run(mark), GRACE_S)
 
 
 if __name__ == "__main__":
