@@ -174,7 +174,7 @@ def test_the_image_has_all_files_that_serving_needs() -> None:
     ]
     for name in kept:
         assert list(ROOT.glob(name)), name
-    needed = {"whisper_serve", "main.py", "config.json", "setup.py", "pyproject.toml"}
+    needed = {"whisper_serve", "main.py", "config.json", "setup.py", "pyproject.toml", "LICENSE", "NOTICE"}
     assert needed | set(re.findall(r'pins\("(.+?)"\)', (ROOT / "setup.py").read_text())) <= {*kept}
 
 
