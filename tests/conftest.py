@@ -1,3 +1,4 @@
+import gc
 import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -74,3 +75,11 @@ async def client(config: Resolved) -> AsyncIterator[httpx.AsyncClient]:
     """The HTTP side over ASGI, with the fake engine behind it."""
     async with served(config, fake_infer) as client:
         yield client
+
+
+gc.disable()  # while modules are imported: torch's millions of objects would be visited again and again
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
