@@ -41,7 +41,15 @@ def run_mark() -> str:
 
 def territory() -> str:
     """User, process-id namespace and working folder: processes of any other are never touched."""
-    return f"{os.getuid()} {os.readlink(PROC / 'self/ns/pid')} {Path.cwd()}"
+    return f"{os.getuid()} {namespace('self')} {Path.cwd()}"
+
+
+def namespace(pid: int | str) -> str:
+    """The process-id namespace of a process; empty where it has ended, is another user's, or there is no /proc."""
+    try:
+        return os.readlink(PROC / str(pid) / "ns/pid")
+    except OSError:
+        return ""
 
 
 def identity(pid: int | str) -> str:
@@ -55,14 +63,14 @@ def identity(pid: int | str) -> str:
 
 def marked() -> Iterator[tuple[int, str]]:
     """Id and mark of every marked process of our namespace, except this one and watchdogs."""
+    ours = namespace("self")
     for folder in PROC.glob("[0-9]*"):
         pid = int(folder.name)
         with suppress(OSError):  # it ended, or is another user's
             named = f"{MARK}=".encode()
             marks = [v for v in (folder / "environ").read_bytes().split(b"\0") if v.startswith(named)]
             watches = b"whisper_serve.host.watchdog" in (folder / "cmdline").read_bytes()
-            ours = os.readlink(folder / "ns/pid") == os.readlink(PROC / "self/ns/pid")
-            if marks and ours and pid != os.getpid() and not watches and identity(pid):
+            if marks and namespace(pid) == ours and pid != os.getpid() and not watches and identity(pid):
                 yield pid, marks[0][len(named) :].decode()
 
 

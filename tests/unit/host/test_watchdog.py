@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from whisper_serve.host.watchdog import MARK, foreign_orphans, orphans, run_mark, territory
+from whisper_serve.host.watchdog import MARK, foreign_orphans, namespace, orphans, run_mark, territory
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/ns/pid").exists(), reason="no /proc")
+OURS = namespace("self")  # empty where there is no /proc, and nothing is found
+needs_proc = pytest.mark.skipif(not OURS, reason="no /proc")
 
 
 @contextmanager
@@ -26,6 +27,7 @@ def left_by(mark: str) -> Iterator[int]:
         yield process.pid
 
 
+@needs_proc
 def test_a_process_whose_main_py_has_ended_is_an_orphan() -> None:
     with left_by(f"999999999.1 {territory()}") as pid:
         assert pid in orphans()
@@ -37,12 +39,13 @@ def test_a_process_whose_main_py_runs_is_none() -> None:
         assert pid not in (*orphans(), *foreign_orphans())
 
 
+@needs_proc
 @pytest.mark.parametrize(
     "elsewhere",
     [
-        f"{os.getuid()} {os.readlink('/proc/self/ns/pid')} /another/folder",
+        f"{os.getuid()} {OURS} /another/folder",
         f"{os.getuid()} pid:[1] {Path.cwd()}",
-        f"12345 {os.readlink('/proc/self/ns/pid')} {Path.cwd()}",
+        f"12345 {OURS} {Path.cwd()}",
     ],
     ids=["folder", "namespace", "user"],
 )
@@ -50,3 +53,8 @@ def test_a_process_of_another_folder_namespace_or_user_is_left_alone(elsewhere: 
     with left_by(f"999999999.1 {elsewhere}") as pid:
         assert pid not in orphans()
         assert pid in foreign_orphans()
+
+
+def test_a_run_has_a_mark_where_a_namespace_cannot_be_read() -> None:
+    assert namespace(999999999) == ""
+    assert run_mark().endswith(f" {os.getuid()} {OURS} {Path.cwd()}")
