@@ -3,7 +3,7 @@
 Times are seconds from the start of the recording unless a comment says otherwise.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -112,6 +112,11 @@ class Segment:
     no_speech_prob: float = 0.0
     words: tuple[Word, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
+
+    def shifted(self, seconds: float) -> "Segment":
+        """The same segment and words, so much later."""
+        words = tuple(replace(w, start=w.start + seconds, end=w.end + seconds) for w in self.words)
+        return replace(self, start=self.start + seconds, end=self.end + seconds, words=words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,18 +187,13 @@ class Transcriber:
         kept: list[Segment] = []
         dropped: list[Dropped] = []
         for segment in step.result.segments:
-            segment, before = shift(segment, window.start), kept[-1] if kept else last
+            segment, before = segment.shifted(window.start), kept[-1] if kept else last
             reason = filters.clean(segment, before, language, self._filters, self._thresholds)
             if reason:
                 dropped.append(Dropped(segment, reason))
             else:
                 kept.append(segment)
         return replace(step, done=done, segments=tuple(kept), dropped=tuple(dropped))
-
-
-def shift(segment: Segment, seconds: float) -> Segment:
-    words = tuple(replace(w, start=w.start + seconds, end=w.end + seconds) for w in segment.words)
-    return replace(segment, start=segment.start + seconds, end=segment.end + seconds, words=words)
 
 
 def collect(recording: Recording, steps: Sequence[Step]) -> Transcript:

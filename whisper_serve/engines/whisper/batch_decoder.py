@@ -11,7 +11,7 @@ from whisper_serve.engines.batches import by_length
 from whisper_serve.engines.whisper.model import Decoded, Features, WhisperModel
 from whisper_serve.engines.whisper.prompt import TIMESTAMP_S
 from whisper_serve.engines.whisper.request import FULL_FRAMES, DecodeRequest, in_context, in_full_context
-from whisper_serve.engines.whisper.segments import as_segments, shift
+from whisper_serve.engines.whisper.segments import as_segments
 from whisper_serve.engines.whisper.word_timestamps import settle
 from whisper_serve.telemetry.metrics import CONTEXT, FULL_CONTEXT_RETRIES, record
 from whisper_serve.types import SAMPLE_RATE, Segment, WindowResult
@@ -135,7 +135,7 @@ def advance(
         return result, in_full_context(request)
     if not result.language:
         result = replace(result, language=decoded.language, language_probability=decoded.language_probability)
-    shifted = tuple(shift(segment, request.start) for segment in segments)
+    shifted = tuple(segment.shifted(request.start) for segment in segments)
     result = replace(result, segments=result.segments + shifted)
     if not (speech and SHORTEST_REST_S <= upto <= request.seconds - SHORTEST_REST_S):
         return result, None

@@ -107,9 +107,3 @@ def take(words: Iterator[Timing], tokens: int) -> list[Timing]:
 def with_words(segment: Segment, words: tuple[Word, ...]) -> Segment:
     """The segment from its first word to its last, which alignment places better than timestamps do."""
     return replace(segment, start=words[0].start, end=words[-1].end, words=words) if words else segment
-
-
-def shift(segment: Segment, seconds: float) -> Segment:
-    """The same segment, so much later."""
-    words = tuple(replace(w, start=w.start + seconds, end=w.end + seconds) for w in segment.words)
-    return replace(segment, start=segment.start + seconds, end=segment.end + seconds, words=words)
