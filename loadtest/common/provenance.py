@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.common import ROOT
+from whisper_serve.host.hardware import count_cpus
 
 ENV = "WHISPER_SERVE__"  # as the service reads it: WHISPER_SERVE__SECTION__FIELD
 _SECRET = re.compile(r"key|token|secret|password", re.IGNORECASE)
@@ -68,10 +69,9 @@ def origin(verb: str, argv: Sequence[str], config: Path) -> Origin:
 
 def machine() -> Machine:
     """This machine; the service is taken to run on it too."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     gpus = _output("nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader")
-    return Machine(_cpu(), cores, round(memory / 2**30), "; ".join(gpus.splitlines()))
+    return Machine(_cpu(), count_cpus(), round(memory / 2**30), "; ".join(gpus.splitlines()))
 
 
 def commit(folder: Path) -> str:

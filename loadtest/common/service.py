@@ -1,6 +1,5 @@
 """Services to measure: one that runs at an allowed address, or one of our own, started and stopped here."""
 
-import ipaddress
 import json
 import os
 import signal
@@ -22,6 +21,7 @@ import psutil
 from loadtest.common import ROOT
 from loadtest.common.errors import CannotRun
 from loadtest.common.provenance import ENV
+from whisper_serve.host.ports import is_loopback
 
 Sections = Mapping[str, Mapping[str, Any]]  # of a config file
 
@@ -34,16 +34,9 @@ def allowed(url: str, environ: Mapping[str, str]) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise CannotRun(f"{url!r} is no http:// address")
-    if not _loopback(parts.hostname) and environ.get("ALLOW_REMOTE") != "1":
+    if not is_loopback(parts.hostname) and environ.get("ALLOW_REMOTE") != "1":
         raise CannotRun(f"{parts.hostname} is not this machine; set ALLOW_REMOTE=1 to put load on it")
     return url.rstrip("/")
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +53,7 @@ def own_service(
 
     `overrides`: settings in place of those in the config file. Raises CannotRun where it ends before, or is not ready in time.
     """
-    port = _free_port()
+    port = free_port()
     here = {f"{ENV}SERVER__HOST": "127.0.0.1", f"{ENV}SERVER__PORT": str(port)}
     with tempfile.TemporaryDirectory() as folder, log.open("wb") as out:
         file = config.resolve()
@@ -128,7 +121,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port: int = s.getsockname()[1]

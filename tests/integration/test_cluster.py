@@ -13,9 +13,10 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.cluster_utils import Cluster
 
+from loadtest.common.service import free_port
 from tests.conftest import wav
 from tests.faults.test_deaths import Load
-from tests.support.service import FAKE, ROOT, free_port, started, wait_until
+from tests.support.service import FAKE, ROOT, started, wait_until
 
 
 @pytest.fixture(scope="module")

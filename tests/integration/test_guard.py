@@ -147,8 +147,8 @@ async def test_a_key_s_audio_a_day_is_bounded() -> None:
     assert "of your 3 s of audio a day 1 s are left" in answers[1].json()["error"]
 
 
-@pytest.mark.parametrize("path", [OPENAI, NATIVE])
-async def test_a_full_queue_is_429_with_whole_seconds_to_wait_in_the_dialect_s_shape(path: str) -> None:
+def held() -> tuple[asyncio.Event, asyncio.Event, Infer]:
+    """An inference that says when it has begun, and goes on when told to."""
     started, go_on = asyncio.Event(), asyncio.Event()
 
     async def infer(window: Window) -> WindowResult:
@@ -156,6 +156,12 @@ async def test_a_full_queue_is_429_with_whole_seconds_to_wait_in_the_dialect_s_s
         await go_on.wait()
         return await fake_infer(window)
 
+    return started, go_on, infer
+
+
+@pytest.mark.parametrize("path", [OPENAI, NATIVE])
+async def test_a_full_queue_is_429_with_whole_seconds_to_wait_in_the_dialect_s_shape(path: str) -> None:
+    started, go_on, infer = held()
     async with bounded(fake_config(), Bounds(queued_s=10), infer) as (client, admission):
         first = asyncio.create_task(post(client, seconds=9))
         await asyncio.wait_for(started.wait(), 10)
@@ -173,13 +179,7 @@ async def test_a_full_queue_is_429_with_whole_seconds_to_wait_in_the_dialect_s_s
 
 
 async def test_uploads_together_are_bounded() -> None:
-    started, go_on = asyncio.Event(), asyncio.Event()
-
-    async def infer(window: Window) -> WindowResult:
-        started.set()
-        await go_on.wait()
-        return await fake_infer(window)
-
+    started, go_on, infer = held()
     async with bounded(fake_config(), Bounds(upload_bytes=100_000), infer) as (client, _):
         first = asyncio.create_task(post(client, seconds=2))
         await asyncio.wait_for(started.wait(), 10)

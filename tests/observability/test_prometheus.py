@@ -11,8 +11,9 @@ import httpx
 import pytest
 import yaml
 
+from loadtest.common.service import free_port
 from tests.conftest import wav
-from tests.support.service import ROOT, Running, free_port, started, wait_until
+from tests.support.service import ROOT, Running, started, wait_until
 from whisper_serve.telemetry.metrics import REPLICA_DEATHS, SERIES, Series
 
 DEPLOY = ROOT / "deploy"

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from loadtest.common.service import free_port
 from whisper_serve.engines import FAKE_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,13 +108,6 @@ def wait_until(holds: Callable[[], object], timeout_s: float = 30) -> None:
     while not holds():
         assert time.monotonic() < until, f"not so after {timeout_s} s"
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager
