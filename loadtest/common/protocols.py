@@ -40,7 +40,7 @@ def body_of(protocol: Protocol, clip: Clip) -> Body:
     return Body(*encode_multipart_formdata({**dict(protocol.form), protocol.file_field: file}))
 
 
-def read_seed(body: bytes) -> str:
+def read_native(body: bytes) -> str:
     answer = _json(body)
     if answer.get("success") is not True or answer.get("error") is not None:
         raise BadAnswer(f"no success: {answer.get('error')}")
@@ -92,7 +92,7 @@ _OPENAI = "/v1/audio/transcriptions"
 _MODEL = ("model", "whisper-1")
 
 PROTOCOLS = {
-    "transcribe": Protocol("/transcribe", "audio_file", read_seed),
+    "transcribe": Protocol("/transcribe", "audio_file", read_native),
     "openai": Protocol(_OPENAI, "file", read_json, (_MODEL,)),
     "sse": Protocol(_OPENAI, "file", read_events, (_MODEL, ("stream", "true")), streams=True),
     "asr": Protocol("/asr?output=json", "audio_file", read_json),

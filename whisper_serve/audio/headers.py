@@ -43,10 +43,8 @@ def _flac_seconds(data: bytes) -> float | None:
     if len(data) < 26 or data[:4] != b"fLaC" or data[4] & 0x7F:  # its first block is STREAMINFO, of type 0
         return None
     fields = int.from_bytes(data[18:26], "big")
-    rate, samples = (
-        fields >> 44,
-        fields & (1 << 36) - 1,
-    )  # Hz; of one channel, 0 where the writer did not know
+    rate = fields >> 44  # Hz
+    samples = fields & (1 << 36) - 1  # of one channel; 0 where the writer did not know
     return samples / rate if rate and samples else None
 
 

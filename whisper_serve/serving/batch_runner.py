@@ -37,7 +37,7 @@ class WindowRequest:
 
 
 class BatchRunner:
-    """`prepare` and `run` are a Batcher's. dead_letters: a folder for what is refused as deadly; None: nowhere."""
+    """`prepare` and `run` are a Batcher's. dead_letters: a folder for the windows that are refused; None: nowhere."""
 
     def __init__(self, engine: Engine, journal: CrashJournal, dead_letters: Path | None) -> None:
         self._engine = engine

@@ -52,7 +52,7 @@ class Batcher(Generic[Item, Prepared, Result]):
     ) -> None:
         self._prepare, self._run = prepare, run
         self._idle = workers
-        self._batch_s, self._batch_items, self._wait_s = batch_audio_s, batch_items, wait_s
+        self._batch_audio_s, self._batch_items, self._wait_s = batch_audio_s, batch_items, wait_s
         self._queue: list[Waiting[Item, Result]] = []  # by time of arrival
         self._threads = ThreadPoolExecutor(workers, "batch")
         self._running: set[asyncio.Task[None]] = set()
@@ -73,7 +73,7 @@ class Batcher(Generic[Item, Prepared, Result]):
     def _start(self) -> None:
         """Give idle workers what waits; come back later where a fuller batch is worth a wait."""
         while self._idle and self._queue:
-            batch = choose(self._queue, self._batch_s, self._batch_items)
+            batch = choose(self._queue, self._batch_audio_s, self._batch_items)
             due = self._queue[0].since + self._wait_s - time.monotonic()
             if due > 0 and not self._full(batch):
                 asyncio.get_running_loop().call_later(due, self._start)
@@ -88,7 +88,7 @@ class Batcher(Generic[Item, Prepared, Result]):
         self._queue = [waiting for waiting in self._queue if waiting not in batch]
 
     def _full(self, batch: Sequence[Waiting[Item, Result]]) -> bool:
-        return len(batch) >= self._batch_items or sum(w.seconds for w in batch) >= self._batch_s
+        return len(batch) >= self._batch_items or sum(w.seconds for w in batch) >= self._batch_audio_s
 
     async def _process(self, batch: list[Waiting[Item, Result]]) -> None:
         """Prepare a batch, and what joins it meanwhile; run it. Who has a result already waits for it no more."""
@@ -117,7 +117,7 @@ class Batcher(Generic[Item, Prepared, Result]):
             if not waiting.result.done():
                 prepared[waiting] = await loop.run_in_executor(self._threads, self._prepare, waiting.item)
             if waiting is batch[-1]:
-                joining = choose(self._queue, self._batch_s, self._batch_items, batch)
+                joining = choose(self._queue, self._batch_audio_s, self._batch_items, batch)
                 self._take(joining)
                 batch += joining
         return prepared

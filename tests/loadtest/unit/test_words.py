@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.common.clips import Clip
-from loadtest.common.protocols import PROTOCOLS, BadAnswer, body_of, read_events, read_json, read_seed
+from loadtest.common.protocols import PROTOCOLS, BadAnswer, body_of, read_events, read_json, read_native
 from loadtest.common.wer import text_wer
 from loadtest.load.answers import Answer, judged
 from loadtest.load.samples import Sample
@@ -86,7 +86,7 @@ def test_a_broken_answer_is_an_error(given: Answer) -> None:
 )
 def test_a_seed_answer_without_success_and_text_is_refused(body: bytes) -> None:
     with pytest.raises(BadAnswer):
-        read_seed(body)
+        read_native(body)
 
 
 def test_openai_and_asr_answers_are_read_by_their_text() -> None:

@@ -156,7 +156,7 @@ def server_vad(text: str) -> VadOptions:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What transcriptions alone are form. Each list comes with and without brackets after its name."""
+    """The fields of transcriptions alone. Each list comes with and without brackets after its name."""
 
     granularities: Annotated[
         tuple[Granularity, ...],
