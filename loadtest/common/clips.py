@@ -10,9 +10,8 @@ import soundfile
 
 from loadtest.common.errors import CannotRun
 
-MANIFEST = (
-    "manifest.jsonl"  # one JSON object a line: path, transcript, and duration_s and language where known
-)
+# One JSON object a line: path, transcript, and duration_s and language where known.
+MANIFEST = "manifest.jsonl"
 COUNT = 32  # clips of a run: few enough to ask for each once before it
 
 MIXES = {  # seconds of the clips that are taken: at least, at most

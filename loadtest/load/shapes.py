@@ -19,9 +19,8 @@ class Stage:
     warmup_s: float
     seconds: float  # measured
     open: bool = False
-    settles: bool = (
-        True  # measured from the first answer on, and the load stays until what began in it is answered
-    )
+    # Measured from the first answer on, and the load stays until what began in it is answered.
+    settles: bool = True
 
 
 @dataclass(frozen=True, slots=True)

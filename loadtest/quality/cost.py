@@ -27,9 +27,8 @@ from whisper_serve.types import SAMPLE_RATE, Options, Samples
 
 HOUR_S = 3600.0
 QUICK_S = 600.0
-ROOM_MB = (
-    100.0  # for decoding and splitting, beside the samples and the upload: no second copy of either fits
-)
+# For decoding and splitting, beside the samples and the upload: no second copy of either fits.
+ROOM_MB = 100.0
 SILENCE_CPU_S = 6.0  # a hundredth of its length
 SILENCE = f"{NONSPEECH}/gen-silence-10min.opus"
 STATUS = Path("/proc/self/status")

@@ -29,9 +29,8 @@ ENGINES = {
     "openai_whisper": "whisper_serve.engines.openai_whisper:load",
     "fake": "whisper_serve.engines.fake:FakeEngine",
 }
-FAKE_VARIABLE = (
-    "WHISPER_SERVE_FAKE_ENGINE"  # for the service's own tests: an import path in place of the fake's
-)
+# For the service's own tests: an import path in place of the fake's.
+FAKE_VARIABLE = "WHISPER_SERVE_FAKE_ENGINE"
 
 
 @dataclass(frozen=True, slots=True)
