@@ -22,8 +22,16 @@ class Logging(Section):
     error_file: str | None = Field(
         None, description="separate file that errors are written to as well; null: only with the other lines"
     )
+    audit_file: str | None = Field(
+        None,
+        description="separate file for what a security audit asks about: refused keys, limits of keys that were "
+        "reached, changes of the configuration; null: with the other lines",
+    )
     transcripts: bool = Field(False, description="write the transcript into each request's line")
-    max_mb: float = Field(50, gt=0, description="size at which a file is rotated")
+    rotate: Literal["size", "daily"] = Field(
+        "size", description="when a file is rotated: at max_mb, or at midnight (UTC) as well"
+    )
+    max_mb: float = Field(50, gt=0, description="size at which a file is rotated, in megabytes (1e6 bytes)")
     backups: int = Field(5, ge=0, description="rotated files kept")
 
 

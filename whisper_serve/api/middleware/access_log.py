@@ -22,7 +22,8 @@ SECURITY_HEADERS = {  # transcripts are no web pages: no sniffing, no frames, no
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
 }
-REFUSALS = (401, 413, 429)
+UNAUTHORIZED = 401
+REFUSALS = (UNAUTHORIZED, 413, 429)
 GOOD_ID = re.compile(r"[\w.:=+/-]{1,128}", re.ASCII)
 
 
@@ -75,6 +76,9 @@ def log_request(scope: Scope, endpoint: str, status: int, span: Span) -> None:
     record(REQUEST_TIME, seconds, endpoint=endpoint)
     if status in REFUSALS:
         record(REFUSED, endpoint=endpoint, status=str(status))
+    if status == UNAUTHORIZED:
+        client = scope.get("client")
+        logs.audit("key refused", address=client[0] if client else "", path=scope["path"])
     span.update_name(f"{scope['method']} {endpoint}")
     span.set_attributes(
         {
