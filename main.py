@@ -20,11 +20,10 @@ def main() -> int:
     )
     args = parser.parse_args()
     try:
-        run(lambda: load_config(args.config), args.detach)
+        return run(lambda: load_config(args.config), args.detach)
     except StartError as e:
         print(f"error: {e}", file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":

@@ -60,6 +60,12 @@ class Ingress:
         record(metrics.QUEUED_AUDIO, admission.queued_s)
         record(metrics.BUFFERED_AUDIO, admission.buffered_s)
 
+    async def drain(self, accepting: bool) -> int:
+        """Say 503 at /readyz, and to new requests unless they are still accepted; return how many requests run."""
+        traffic = self.service.traffic
+        traffic.draining, traffic.accepting = True, accepting
+        return traffic.running
+
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_api(self.service, behind_proxy=True)
 

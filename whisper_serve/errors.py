@@ -8,6 +8,7 @@
       NotFound          no such model or path                           kind: not_found
       Overloaded        no room in the queue; try again later           kind: overloaded
       Unavailable       no model replica is ready                       kind: unavailable
+        Stopping        the service is being stopped                    kind: unavailable
       TimedOut          it took longer than a request may take          kind: timeout
       ModelFailed       the model failed on this audio                  kind: internal
         PoisonWindow    model replicas died of transcribing it, so      kind: internal
@@ -46,8 +47,8 @@ class NotFound(TranscriptionError):
     kind = "not_found"
 
 
-class Overloaded(TranscriptionError):
-    kind = "overloaded"
+class RetryLater(TranscriptionError):
+    """What may go well after `retry_after_s` seconds."""
 
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
         super().__init__(message, retry_after_s)
@@ -57,8 +58,16 @@ class Overloaded(TranscriptionError):
         return str(self.args[0])
 
 
-class Unavailable(TranscriptionError):
+class Overloaded(RetryLater):
+    kind = "overloaded"
+
+
+class Unavailable(RetryLater):
     kind = "unavailable"
+
+
+class Stopping(Unavailable):
+    pass
 
 
 class TimedOut(TranscriptionError):

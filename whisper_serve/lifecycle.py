@@ -1,151 +1,149 @@
-"""Starts, changes, drains and stops the service on this machine or an external cluster.
+"""Starts the service on this machine or an external cluster, watches over it, drains and stops it.
 
 What cannot work is reported in one sentence (StartError), before Ray starts where that can be known.
 """
 
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from operator import attrgetter
+from typing import NoReturn
 
 import ray
 from ray import serve
-from ray.serve.schema import LoggingConfig
 
-from whisper_serve.app import build_app
-from whisper_serve.config.load import Config
-from whisper_serve.config.resolve import Resolved, fetch_weights, resolve
-from whisper_serve.errors import ConfigError, StartError
+from whisper_serve.config.resolve import Resolved, resolve
+from whisper_serve.errors import ConfigError
 from whisper_serve.host.hardware import this_machine
 from whisper_serve.host.ports import check_port, is_any, is_loopback
-from whisper_serve.host.watchdog import end, foreign_orphans, orphans, watched
+from whisper_serve.host.signals import Signals, Stopped, interrupted_by
+from whisper_serve.host.systemd import notify
+from whisper_serve.host.watchdog import end, foreign_orphans, orphans, own_processes, watched
+from whisper_serve.rollout import APP, LoadConfig, changed, deploy, download_weights
+from whisper_serve.serving.drain import DrainSettings, drain, drain_proxies
 from whisper_serve.serving.ray_cluster import RayDied, check_ray, start_ray, the_cluster
-from whisper_serve.weights.progress import ProgressBar
+from whisper_serve.telemetry.logs import set_up_audit
 
-APP = "default"
 RAY_CHECK_S = 1.0
-QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)  # the service logs its own requests
-FIXED = (  # settings that cannot change while the service runs
-    "server.host",
-    "server.port",
-    "server.proxy",
-    "server.dashboard",
-    "security.tls_cert",
-    "security.tls_key",
-)
-
-LoadConfig = Callable[[], Config]
+LOST = 1  # the exit code where requests were lost
+INTERRUPTED = 130  # the exit code of a process that Ctrl-C ended
 
 
-@dataclass(frozen=True, slots=True)
-class Signals:
-    """Set by the signals that this process was sent."""
-
-    stop: threading.Event = field(default_factory=threading.Event)  # SIGTERM, Ctrl-C
-    change: threading.Event = field(default_factory=threading.Event)  # SIGHUP
-
-    def listen(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: self.stop.set())
-        signal.signal(signal.SIGHUP, lambda *_: self.change.set())
-
-
-def run(load: LoadConfig, detach: bool = False) -> None:
-    """Serve until SIGTERM or Ctrl-C, then drain. With `detach`, return as soon as the cluster serves.
+def run(load: LoadConfig, detach: bool = False) -> int:
+    """Serve until SIGTERM or Ctrl-C, then drain; return the exit code. With `detach`, return as soon as the cluster serves.
 
     Where RAY_ADDRESS names an external cluster, the service joins it; else it
     starts a Ray of its own and stops it at the end. On SIGHUP the config is
     loaded again, and the running service changed to it.
     """
+    signals = Signals(abort)
+    signals.listen()
+    try:
+        with interrupted_by(signals.raise_if_stopped):
+            own = prepared(load)
+        if own is None:
+            return serve_until_stopped(signals, load, None, detach)
+        with watched():
+            return serve_until_stopped(signals, load, own, detach)
+    except Stopped:
+        print("whisper_serve is stopped before it was ready", flush=True)
+        return 0
+    except RayDied:
+        if signals.stop.is_set():
+            leave(LOST, "error: Ray ended before the service had stopped; running requests are lost")
+        print("Ray died, and is started again with the service", flush=True)
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606
+
+
+def prepared(load: LoadConfig) -> Resolved | None:
+    """The config for a Ray of our own, whose port is free and whose weights are here; None on an external cluster."""
     config = load()  # a mistake in it is reported before a cluster is joined
+    set_up_audit(config.logging)
     if os.environ.get("RAY_ADDRESS"):
-        serve_until_stopped(load, None, detach)
-        return
+        return None
     own = resolve(config, this_machine())
     end_leftovers()
     check_port(own.server.host, own.server.port)
     check_tls(own)
     download_weights(own)
-    try:
-        with watched():
-            serve_until_stopped(load, own, detach)
-    except RayDied:
-        print("Ray died, and is started again with the service", flush=True)
-        os.execv(sys.executable, sys.orig_argv)  # noqa: S606
+    return own
 
 
-def serve_until_stopped(load: LoadConfig, own: Resolved | None, detach: bool) -> None:
+def abort() -> NoReturn:
+    """At the second Ctrl-C: end every process of this run at once."""
+    end(own_processes, grace_s=0)
+    leave(INTERRUPTED, "whisper_serve is stopped at once: running requests are lost")
+
+
+def leave(code: int, sentence: str) -> NoReturn:
+    """End this process without Ray's own shutdown, which would wait for what is gone."""
+    print(sentence, file=sys.stderr, flush=True)
+    os._exit(code)
+
+
+def serve_until_stopped(signals: Signals, load: LoadConfig, own: Resolved | None, detach: bool) -> int:
     """`own`: the config of a Ray of our own; None: RAY_ADDRESS names an external cluster."""
-    signals, external_cluster = Signals(), own is None
-    dashboard = start_ray(own)
+    external_cluster, lost = own is None, 0
     try:
-        signals.listen()
-        config = own or resolve(load(), the_cluster())
-        deploy(config, external_cluster)
-        if warning := open_to_all(config):
-            print(warning, file=sys.stderr, flush=True)
-        print(ready_line(config, dashboard), flush=True)
+        with interrupted_by(signals.raise_if_stopped):
+            dashboard = start_ray(own)
+        signals.listen()  # Ray has put handlers of its own in their place
+        with interrupted_by(signals.raise_if_stopped, lambda: check_ray(external_cluster)):
+            config = own or resolve(load(), the_cluster())
+            deploy(config, external_cluster)
+        announce(config, dashboard)
         if not detach:
-            wait_and_drain(signals, load, config, external_cluster)
+            config = wait_for_stop(signals, load, config, external_cluster)
+            lost = stop(config, external_cluster)
     except RayDied:
         raise  # there is nothing to shut down
     except BaseException:
         ray.shutdown()
         raise
     ray.shutdown()  # ends every process of a Ray of our own, Serve's too
+    return LOST if lost else 0
 
 
-def wait_and_drain(signals: Signals, load: LoadConfig, config: Resolved, external_cluster: bool) -> None:
+def announce(config: Resolved, dashboard: str | None) -> None:
+    if warning := open_to_all(config):
+        print(warning, file=sys.stderr, flush=True)
+    print(ready_line(config, dashboard), flush=True)
+    notify("READY=1")
+
+
+def wait_for_stop(signals: Signals, load: LoadConfig, config: Resolved, external_cluster: bool) -> Resolved:
+    """Change the service at each SIGHUP; return its config as it is when a stop is asked for. Raises RayDied."""
     while not signals.stop.wait(RAY_CHECK_S):
         check_ray(external_cluster)
         if signals.change.is_set():
             signals.change.clear()
-            config = changed(load, config, external_cluster)
+            notify("RELOADING=1")
+            with (
+                suppress(Stopped),
+                interrupted_by(signals.raise_if_stopped, lambda: check_ray(external_cluster)),
+            ):
+                config = changed(load, config, external_cluster)
+            notify("READY=1")
+    return config
+
+
+def stop(config: Resolved, external_cluster: bool) -> int:
+    """Answer the running requests; return how many were not answered in time. Raises RayDied."""
     print("whisper_serve is stopping: running requests finish first", flush=True)
-    serve.delete(APP)  # drains; serve.shutdown alone would abort running requests
-
-
-def changed(load: LoadConfig, config: Resolved, external_cluster: bool) -> Resolved:
-    """Change the running service to its config as it is now, replica by replica; where that fails, leave it as it is."""
-    try:
-        new = resolve(load(), the_cluster() if external_cluster else this_machine())
-        check_change(config, new)
-        if not external_cluster:  # a cluster's nodes download their own
-            download_weights(new)
-    except StartError as e:
-        print(f"error: the configuration stays as it was: {e}", file=sys.stderr, flush=True)
-        return config
-    try:
-        deploy_app(new)
-    except StartError as e:
-        print(f"error: the old configuration is put back: {e}", file=sys.stderr, flush=True)
-        put_back(config)
-        return config
-    print("the configuration is changed", flush=True)
-    return new
-
-
-def put_back(config: Resolved) -> None:
-    """Undo a change that Serve has begun: it would try for ever. Replicas that run go on in any case."""
-    try:
-        deploy_app(config)
-    except StartError as e:
-        print(f"error: that failed too: {e}", file=sys.stderr, flush=True)
-    else:
-        print("the configuration is as it was", flush=True)
-
-
-def check_change(config: Resolved, new: Resolved) -> None:
-    """Raises ConfigError where Ray, or its proxy, would have to be started anew."""
-    fixed = [name for name in FIXED if attrgetter(name)(config) != attrgetter(name)(new)]
-    if config.limits.num_cpus != new.limits.num_cpus:
-        fixed.append("server.num_cpus")
-    if fixed:
-        raise ConfigError(f"{', '.join(fixed)} can change only with a new start")
+    notify("STOPPING=1")
+    settings = DrainSettings(config.server.drain_delay_s, config.server.drain_timeout_s)
+    with interrupted_by(lambda: check_ray(external_cluster)):
+        lost = drain(APP, settings)
+        if external_cluster:
+            serve.delete(APP, _blocking=not lost)
+        else:
+            drain_proxies()
+    if lost:
+        print(
+            f"error: {lost} requests still ran after {settings.timeout_s:g} s and are lost",
+            file=sys.stderr,
+            flush=True,
+        )
+    return lost
 
 
 def end_leftovers() -> None:
@@ -169,38 +167,6 @@ def check_tls(config: Resolved) -> None:
     for path in (config.security.tls_cert, config.security.tls_key):
         if path and not os.access(path, os.R_OK):
             raise ConfigError(f"cannot read {path}; security.tls_cert and tls_key name two PEM files")
-
-
-def download_weights(config: Resolved) -> None:
-    """Before Ray starts, so that its replicas find them, with a progress bar."""
-    with ProgressBar() as bar:
-        fetch_weights(config, bar.report)
-
-
-def deploy(config: Resolved, external_cluster: bool) -> None:
-    """Start the HTTP proxy and the two deployments; return when a replica has its model."""
-    serve.start(
-        proxy_location="EveryNode" if external_cluster else "HeadOnly",
-        http_options=http_options(config),
-        logging_config=QUIET,
-    )
-    deploy_app(config)
-
-
-def deploy_app(config: Resolved) -> None:
-    """Where it runs already, Serve replaces replicas whose config differs, a few at a time, and drains the old ones."""
-    try:
-        serve.run(build_app(config), name=APP, logging_config=QUIET)
-    except RuntimeError as e:
-        raise StartError(f"the service could not be deployed: {e}") from e
-
-
-def http_options(config: Resolved) -> dict[str, object]:
-    server, security = config.server, config.security
-    options: dict[str, object] = {"host": server.host, "port": server.port}
-    if security.tls_cert:
-        options |= {"ssl_certfile": str(security.tls_cert), "ssl_keyfile": str(security.tls_key)}
-    return options
 
 
 def open_to_all(config: Resolved) -> str | None:

@@ -71,6 +71,7 @@ def add_middleware(api: FastAPI, service: Service, behind_proxy: bool) -> None:
         Guard,
         api_keys=ApiKeys(security.keys, 1 / server.num_ingress) if security.keys else None,
         keyless=KEYLESS,
+        traffic=service.traffic,
         admission=service.transcriber.admission,
         max_body_bytes=int(server.max_upload_mb * 1e6),
     )

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from whisper_serve.api.dialect import Problem, dialect_of
-from whisper_serve.errors import Overloaded, TranscriptionError
+from whisper_serve.errors import RetryLater, TranscriptionError
 from whisper_serve.telemetry.logs import NAME
 
 STATUS = {
@@ -33,7 +33,7 @@ MEANING = {
     413: "The upload has more bytes, or the recording more seconds, than the service accepts.",
     429: "The queue is full, or the caller's limit is reached; Retry-After says when to try again.",
     500: "The model failed.",
-    503: "No model replica is ready.",
+    503: "No model replica is ready, or the service is stopping; Retry-After says when to try again.",
     504: "The request took longer than it may.",
 }
 
@@ -104,7 +104,7 @@ def as_problem(error: Exception) -> Problem:
     if not isinstance(error, TranscriptionError):
         getLogger(NAME).error("unforeseen", exc_info=error)
         return Problem(500, "the service failed; its log has the request id", headers=NO_RETRY)
-    headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, Overloaded) else {}
+    headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, RetryLater) else {}
     if error.kind == "unauthorized":
         headers |= {"www-authenticate": "Bearer"}
     if error.kind in ("internal", "timeout"):

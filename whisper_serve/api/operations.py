@@ -52,11 +52,15 @@ class Capabilities(BaseModel):
 @router.get("/health", response_model_exclude_none=True, responses={503: {"model": Health}})
 @router.get("/readyz", response_model_exclude_none=True, responses={503: {"model": Health}})
 async def health(service: ServiceDep, response: Response) -> Health:
-    """Whether the service can transcribe now; 503 with a reason until a model replica answers."""
-    if await service.ready():
+    """Whether the service can transcribe now; 503 with a reason until a model replica answers, and while it stops."""
+    if service.traffic.draining:
+        reason = "the service is stopping"
+    elif await service.ready():
         return Health(status="healthy")
+    else:
+        reason = "no model replica answers yet"
     response.status_code = 503
-    return Health(status="unhealthy", reason="no model replica answers yet")
+    return Health(status="unhealthy", reason=reason)
 
 
 @router.get("/healthz")

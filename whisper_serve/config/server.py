@@ -67,7 +67,17 @@ class Server(Section):
     dead_letter_dir: Path | None = Field(
         None, description="where windows that killed a model replica are kept; null: nowhere"
     )
-    drain_timeout_s: float = Field(60, ge=0, description="how long a stop waits for running requests")
+    drain_delay_s: float = Field(
+        0,
+        ge=0,
+        description="how long a stop still accepts new requests while /readyz says 503, so that load balancers "
+        "have turned away before any is refused",
+    )
+    drain_timeout_s: float = Field(
+        300,
+        ge=0,
+        description="how long a stop then waits for running requests; those that take longer are lost",
+    )
     proxy: Literal["python", "haproxy"] = Field(
         "python",
         description="Ray Serve's HTTP proxy; haproxy costs less per request, and opens two ports of statistics "

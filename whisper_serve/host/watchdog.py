@@ -94,6 +94,12 @@ def of_run(mark: str) -> list[int]:
     return [pid for pid, of in marked() if of == mark and identity(pid) != mark.partition(" ")[0]]
 
 
+def own_processes() -> list[int]:
+    """Ids of the processes that this run has started so far."""
+    mark = os.environ.get(MARK)
+    return of_run(mark) if mark else []
+
+
 def end(find: Callable[[], list[int]], grace_s: float) -> None:
     """Wait until `find` returns none; after `grace_s` kill those that it still returns."""
     until = time.monotonic() + grace_s

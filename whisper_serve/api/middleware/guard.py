@@ -3,6 +3,7 @@
 Plain ASGI, so that streams and uploads pass without being gathered.
 """
 
+from contextlib import ExitStack
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from starlette.datastructures import Headers
@@ -10,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from whisper_serve.api.deps import Traffic
 from whisper_serve.api.errors import answer, as_problem
 from whisper_serve.api.middleware.api_keys import ApiKeys
 from whisper_serve.errors import Overloaded, TranscriptionError
@@ -19,7 +21,8 @@ POLICY_VIOLATION = 1008  # a close code of WebSockets
 
 
 class Guard:
-    """api_keys: None where no key is needed. keyless: paths that never need one. max_body_bytes: of one request.
+    """api_keys: None where no key is needed. keyless: paths of watchers, which never need one and are
+    answered while the service stops. max_body_bytes: of one request.
 
     Behind a trusted proxy the client's address is set before, by uvicorn's ProxyHeadersMiddleware.
     """
@@ -29,12 +32,14 @@ class Guard:
         app: ASGIApp,
         api_keys: ApiKeys | None,
         keyless: frozenset[str],
+        traffic: Traffic,
         admission: Admission,
         max_body_bytes: int,
     ) -> None:
         self.app = app
         self.api_keys = api_keys
         self.keyless = keyless
+        self.traffic = traffic
         self.admission = admission
         self.max_body_bytes = max_body_bytes
 
@@ -42,9 +47,12 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        with self.admission.upload() as upload:
+        with ExitStack() as stack:
+            upload = stack.enter_context(self.admission.upload())
             try:
                 scope["state"]["caller"] = caller = self._caller(scope)
+                if scope["path"] not in self.keyless:
+                    stack.enter_context(self.traffic.request())
                 if scope.get("method") == "POST":
                     self.admission.check(caller)
                 upload.grow_to(min(declared(scope), self.max_body_bytes))

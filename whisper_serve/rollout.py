@@ -1,0 +1,114 @@
+"""Deploys the application on Ray Serve, and changes it to another configuration while it runs."""
+
+import sys
+from collections.abc import Callable
+from operator import attrgetter
+
+from ray import serve
+from ray.serve.schema import LoggingConfig
+
+from whisper_serve.app import build_app
+from whisper_serve.config.load import Config, Sections
+from whisper_serve.config.resolve import Resolved, fetch_weights, resolve
+from whisper_serve.errors import ConfigError, StartError
+from whisper_serve.host.hardware import this_machine
+from whisper_serve.serving.ray_cluster import the_cluster
+from whisper_serve.telemetry.logs import audit
+from whisper_serve.weights.progress import ProgressBar
+
+APP = "default"
+QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)  # the service logs its own requests
+FIXED = (  # settings that cannot change while the service runs
+    "server.host",
+    "server.port",
+    "server.proxy",
+    "server.dashboard",
+    "server.object_store_mb",
+    "security.tls_cert",
+    "security.tls_key",
+)
+
+LoadConfig = Callable[[], Config]
+
+
+def download_weights(config: Resolved) -> None:
+    """Before Ray starts, so that its replicas find them, with a progress bar."""
+    with ProgressBar() as bar:
+        fetch_weights(config, bar.report)
+
+
+def deploy(config: Resolved, external_cluster: bool) -> None:
+    """Start the HTTP proxy and the two deployments; return when a replica has its model."""
+    serve.start(
+        proxy_location="EveryNode" if external_cluster else "HeadOnly",
+        http_options=http_options(config),
+        logging_config=QUIET,
+    )
+    deploy_app(config)
+
+
+def http_options(config: Resolved) -> dict[str, object]:
+    server, security = config.server, config.security
+    options: dict[str, object] = {"host": server.host, "port": server.port}
+    if security.tls_cert:
+        options |= {"ssl_certfile": str(security.tls_cert), "ssl_keyfile": str(security.tls_key)}
+    return options
+
+
+def deploy_app(config: Resolved) -> None:
+    """Where it runs already, Serve replaces replicas whose config differs, a few at a time, and drains the old ones."""
+    try:
+        serve.run(build_app(config), name=APP, logging_config=QUIET)
+    except RuntimeError as e:
+        raise StartError(f"the service could not be deployed: {e}") from e
+
+
+def changed(load: LoadConfig, config: Resolved, external_cluster: bool) -> Resolved:
+    """Change the running service to its config as it is now, replica by replica; where that fails, leave it as it is."""
+    try:
+        new = resolve(load(), the_cluster() if external_cluster else this_machine())
+        check_change(config, new)
+        if not external_cluster:  # a cluster's nodes download their own
+            download_weights(new)
+    except StartError as e:
+        print(f"error: the configuration stays as it was: {e}", file=sys.stderr, flush=True)
+        return config
+    try:
+        deploy_app(new)
+    except StartError as e:
+        print(f"error: the old configuration is put back: {e}", file=sys.stderr, flush=True)
+        put_back(config)
+        return config
+    print("the configuration is changed", flush=True)
+    audit("configuration changed", settings=differing(config, new))
+    return new
+
+
+def differing(config: Resolved, new: Resolved) -> list[str]:
+    """Names of the settings that differ, without their values, which may be secrets."""
+    before, after = (one.model_dump(include={*Sections.model_fields}) for one in (config, new))
+    return [
+        f"{section}.{name}"
+        for section, values in before.items()
+        for name in values
+        if values[name] != after[section][name]
+    ]
+
+
+def put_back(config: Resolved) -> None:
+    """Undo a change that Serve has begun: it would try for ever. Replicas that run go on in any case."""
+    try:
+        deploy_app(config)
+    except StartError as e:
+        print(f"error: that failed too: {e}", file=sys.stderr, flush=True)
+    else:
+        print("the configuration is as it was", flush=True)
+
+
+def check_change(config: Resolved, new: Resolved) -> None:
+    """Raises ConfigError where Ray, or its proxy, would have to be started anew."""
+    fixed = [name for name in FIXED if attrgetter(name)(config) != attrgetter(name)(new)]
+    if config.limits.num_cpus != new.limits.num_cpus:
+        fixed.append("server.num_cpus")
+    if fixed:
+        raise ConfigError(f"{', '.join(fixed)} can change only with a new start")
