@@ -65,6 +65,7 @@ def prepared(load: LoadConfig) -> Resolved | None:
     check_port(own.server.host, own.server.port)
     check_tls(own)
     download_weights(own)
+    print(f"memory: {own.memory}", flush=True)
     return own
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from whisper_serve.config.defaults import DEVICE_DEFAULTS, MIN_DECODES, Device
 from whisper_serve.config.load import Config, Sections
+from whisper_serve.config.memory import Memory, memory
 from whisper_serve.engines import EngineSettings
 from whisper_serve.errors import ConfigError
 from whisper_serve.host.hardware import Machine
@@ -33,6 +34,7 @@ class Resolved(Sections):
     device: Device
     engine: str  # a row of ENGINES; on a CPU also "auto": each replica takes the fastest for its own CPU
     limits: Limits
+    memory: Memory
 
 
 def resolve(config: Config, machine: Machine) -> Resolved:
@@ -57,7 +59,8 @@ def resolve(config: Config, machine: Machine) -> Resolved:
     if engine == "auto" and device == "cuda":
         engine = "openai_whisper"
     sections = dict(with_absolute_paths(config))
-    resolved = Resolved(**sections, device=device, engine=engine, limits=limits)
+    taken = memory(config, limits.max_ongoing_windows, device, machine)
+    resolved = Resolved(**sections, device=device, engine=engine, limits=limits, memory=taken)
     check(resolved, machine)
     return resolved
 
@@ -67,7 +70,7 @@ def with_absolute_paths(config: Config) -> Config:
     model = config.model.model_copy(update={"model_dir": config.model.model_dir.resolve()})
     letters = config.server.dead_letter_dir
     server = config.server.model_copy(update={"dead_letter_dir": letters and letters.resolve()})
-    files = config.logging.model_dump(include={"file", "access_file", "error_file"})
+    files = config.logging.model_dump(include={"file", "access_file", "audit_file", "error_file"})
     logging = config.logging.model_copy(
         update={name: path and str(Path(path).resolve()) for name, path in files.items()}
     )

@@ -78,6 +78,12 @@ class Server(Section):
         ge=0,
         description="how long a stop then waits for running requests; those that take longer are lost",
     )
+    object_store_mb: float | None = Field(
+        None,
+        ge=80,
+        description="shared memory that Ray may take for audio on its way to the replicas, in megabytes (1e6 bytes); "
+        "null: twice what they may have outstanding, as far as /dev/shm has room",
+    )
     proxy: Literal["python", "haproxy"] = Field(
         "python",
         description="Ray Serve's HTTP proxy; haproxy costs less per request, and opens two ports of statistics "

@@ -1,11 +1,15 @@
 """Counts the CPUs and GPUs of this machine without loading a framework, and pins processes to CPUs."""
 
+import math
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")
 THREADS = Path("/proc/self/task")
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +19,35 @@ class Machine:
     cpus: float
     gpus: float
     name: str = "this machine"  # in error messages
+    memory_mb: float = math.inf  # in megabytes (1e6 bytes), as below; inf: not known
+    shared_memory_mb: float = math.inf  # that is free
 
 
 def this_machine() -> Machine:
-    return Machine(cpus=count_cpus(), gpus=count_gpus())
+    return Machine(
+        cpus=count_cpus(),
+        gpus=count_gpus(),
+        memory_mb=total_memory_mb(),
+        shared_memory_mb=free_shared_memory_mb(),
+    )
+
+
+def total_memory_mb() -> float:
+    """Of the machine, or of the control group that this process is in, such as a container's."""
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for path in CGROUP_LIMITS:
+        with suppress(OSError, ValueError):  # there is none, or it is "max"
+            limits.append(int(path.read_text()))
+    return min(limits) / 1e6
+
+
+def free_shared_memory_mb() -> float:
+    """Of /dev/shm; inf where there is none."""
+    try:
+        room = os.statvfs(SHARED_MEMORY)
+    except OSError:
+        return math.inf
+    return room.f_bavail * room.f_frsize / 1e6
 
 
 def count_cpus() -> int:

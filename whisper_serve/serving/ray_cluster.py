@@ -47,6 +47,7 @@ def start_ray(config: Resolved | None) -> str | None:
             dashboard_port=free_port(server.dashboard_host, server.dashboard_port)
             if server.dashboard
             else None,
+            object_store_memory=int(config.memory.store_mb * 1e6),
             logging_level=logging.ERROR,
         )
     hide_token()
