@@ -9,7 +9,7 @@ BIN := .venv/bin
 QUICKLY := -p no:schemathesis -p no:hypothesispytest -p no:locust
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check unit coverage lint load load-compare quality bench test-faults test-cluster test-observability soak docs clean help
+.PHONY: run test check unit coverage lint load load-compare quality bench test-faults test-operations test-cluster test-observability soak docs clean help
 
 run: .venv/run  ## set up, fetch and verify the weights, serve (CONFIG=my.json)
 	@exec $(BIN)/python main.py --config $(CONFIG)
@@ -68,6 +68,9 @@ help:  ## this list
 
 test-faults: .venv/dev  ## kill, flood and fuzz it under load; ten minutes, on a quiet machine (FUZZ=20000)
 	FUZZ=$(or $(FUZZ),20000) $(BIN)/python -m pytest tests/faults
+
+test-operations: .venv/dev  ## stop, kill and crowd it as machines do, in namespaces of its own; as root
+	$(BIN)/python -m tests.operations
 
 soak: .venv/dev  ## hold a load for long, and plot the memory of every process (MINUTES=20)
 	$(BIN)/python -m loadtest.soak --minutes $(or $(MINUTES),20)

@@ -74,3 +74,11 @@ def is_ours(path: Path) -> bool:
     if not path.exists():
         path.write_text(str(os.getpid()))
     return path.read_text() == str(os.getpid())
+
+
+class SlowToLoad(MisbehavingEngine):
+    """It takes a minute until it is loaded."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        time.sleep(60)
+        super().__init__(settings)

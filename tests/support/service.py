@@ -111,8 +111,11 @@ def wait_until(holds: Callable[[], object], timeout_s: float = 30) -> None:
 
 
 @contextmanager
-def started(settings: Mapping[str, str], *command: str) -> Iterator[Running]:
-    """The service with these settings, such as {"MODEL__ENGINE": "fake"}, over the shipped config's."""
+def started(settings: Mapping[str, str], *command: str, **variables: str) -> Iterator[Running]:
+    """The service with these settings, such as {"MODEL__ENGINE": "fake"}, over the shipped config's.
+
+    variables: more of its environment, such as HOME="/nonexistent".
+    """
     port = int(settings.get("SERVER__PORT", free_port()))
     defaults = {
         "SERVER__HOST": "127.0.0.1",
@@ -121,7 +124,7 @@ def started(settings: Mapping[str, str], *command: str) -> Iterator[Running]:
         "LOGGING__FILE": "null",
     }
     env = os.environ | {MARK: uuid.uuid4().hex, FAKE_VARIABLE: FAKE_ENGINE}
-    env |= {f"WHISPER_SERVE__{name}": value for name, value in {**defaults, **settings}.items()}
+    env |= {f"WHISPER_SERVE__{name}": value for name, value in {**defaults, **settings}.items()} | variables
     running = Running([*command] or [sys.executable, "main.py"], env, port)
     try:
         yield running
