@@ -54,6 +54,17 @@ def test_request_lines_are_only_in_their_own_file(service: Running, folder: Path
     assert "model loaded" in {line["message"] for line in lines(folder / "file")}
 
 
+def test_at_debug_level_the_speech_found_and_the_batches_chosen_are_told(
+    service: Running, folder: Path
+) -> None:
+    id = post(service).headers["x-request-id"]
+    wait_until(lambda: any(line["message"] == "batch chosen" for line in lines(folder / "file")))
+    (found,) = [x for x in lines(folder / "file") if x["message"] == "speech found" and x["request_id"] == id]
+    assert (found["audio_seconds"], found["windows"]) == (2.0, [[0.0, 2.0]])
+    batches = [line for line in lines(folder / "file") if line["message"] == "batch chosen"]
+    assert batches[-1]["seconds"] == [2.0]
+
+
 def test_no_transcript_or_prompt_is_in_any_log(service: Running, folder: Path) -> None:
     post(service, prompt="say Zanzibar", hotwords="Timbuktu")
     for text in [*((folder / name).read_text() for name in FILES), service.output]:

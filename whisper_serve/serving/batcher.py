@@ -8,6 +8,7 @@ are prepared one by one still joins it.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from whisper_serve.engines.batches import alike
+
+log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Prepared = TypeVar("Prepared")
@@ -80,12 +83,20 @@ class Batcher(Generic[Item, Prepared, Result]):
                 return
             self._take(batch)
             self._idle -= 1
+            self._log(batch)
             task = asyncio.create_task(self._process(batch))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
     def _take(self, batch: Sequence[Waiting[Item, Result]]) -> None:
         self._queue = [waiting for waiting in self._queue if waiting not in batch]
+
+    def _log(self, batch: Sequence[Waiting[Item, Result]]) -> None:
+        if log.isEnabledFor(logging.DEBUG):
+            lengths = [round(waiting.seconds, 1) for waiting in batch]
+            waited = round(time.monotonic() - batch[0].since, 3)
+            fields = {"seconds": lengths, "waited_s": waited, "left": len(self._queue)}
+            log.debug("batch chosen", extra=fields)
 
     def _full(self, batch: Sequence[Waiting[Item, Result]]) -> bool:
         return len(batch) >= self._batch_items or sum(w.seconds for w in batch) >= self._batch_audio_s

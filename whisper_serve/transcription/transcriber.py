@@ -4,6 +4,7 @@ Knows no HTTP, no Ray and no engine: it is given the function that transcribes o
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,8 @@ from whisper_serve.types import (
     Window,
     WindowResult,
 )
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,9 @@ class Transcriber:
         with tracing.span("decode", bytes=len(data)):
             audio, spans = await loop.run_in_executor(self._decoders, self._decode_and_split, data, options)
         windows = tuple(Window(audio.samples[s.start : s.end], s.start / SAMPLE_RATE, options) for s in spans)
+        if log.isEnabledFor(logging.DEBUG):
+            found = [(round(w.start, 2), round(w.start + w.seconds, 2)) for w in windows]
+            log.debug("speech found", extra={"audio_seconds": round(audio.seconds, 2), "windows": found})
         return Recording(windows, audio.seconds, options, time.perf_counter() - began)
 
     def _decode_and_split(self, data: bytes, options: Options) -> tuple[Audio, list[vad.Span]]:

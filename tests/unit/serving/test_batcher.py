@@ -1,6 +1,7 @@
 """What shares a batch, and who waits for whom."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 
@@ -240,3 +241,17 @@ def test_only_items_of_its_key_join_a_batch_that_is_being_prepared() -> None:
         await asyncio.gather(*asked)
 
     assert served(recorder, story) == [[7, 9], [8]]
+
+
+def test_at_debug_level_it_says_which_lengths_share_a_batch_and_what_is_left(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story(batcher: Batcher[float, float, str]) -> None:
+        recorder.go.release(5)
+        await asyncio.gather(*(batcher(seconds, seconds, None) for seconds in (10.0, 10.0, 10.0, 10.0, 10.0)))
+
+    recorder = Recorder()
+    with caplog.at_level(logging.DEBUG, "whisper_serve.serving.batcher"):
+        served(recorder, story)
+    said = [vars(line) for line in caplog.records if line.name == "whisper_serve.serving.batcher"]
+    assert [(line["seconds"], line["left"]) for line in said][-1] == (recorder.batches[-1], 0)
