@@ -140,9 +140,10 @@ def model_actor(config: Resolved) -> dict[str, Any]:
 def build(args: dict[str, Any]) -> Application:
     """The application of a config file, for `serve deploy`: args {"config": "config.json"}.
 
-    It runs on a cluster's head; GPUs that its config names are on other nodes, or will be.
+    It runs on a cluster's head; memory and GPUs that its config needs are on other nodes, or will be.
     """
-    config, machine = load_config(args.get("config", "config.json")), this_machine()
+    config = load_config(args.get("config", "config.json"))
+    machine = replace(this_machine(), memory_mb=math.inf, shared_memory_mb=math.inf)
     if config.model.device == "cuda":
         machine = replace(machine, gpus=math.inf)
     return build_app(resolve(config, machine))
