@@ -86,7 +86,7 @@ def serve_until_stopped(signals: Signals, load: LoadConfig, own: Resolved | None
     external_cluster, lost = own is None, 0
     try:
         with interrupted_by(signals.raise_if_stopped):
-            dashboard = start_ray(own)
+            dashboard = start_ray_or_stop(own)
         signals.listen()  # Ray has put handlers of its own in their place
         with interrupted_by(signals.raise_if_stopped, lambda: check_ray(external_cluster)):
             config = own or resolve(load(), the_cluster())
@@ -95,13 +95,23 @@ def serve_until_stopped(signals: Signals, load: LoadConfig, own: Resolved | None
         if not detach:
             config = wait_for_stop(signals, load, config, external_cluster)
             lost = stop(config, external_cluster)
-    except RayDied:
-        raise  # there is nothing to shut down
+    except RayDied:  # there is nothing to shut down
+        if signals.stop.is_set():
+            end(own_processes, grace_s=0)
+        raise
     except BaseException:
         ray.shutdown()
         raise
     ray.shutdown()  # ends every process of a Ray of our own, Serve's too
     return LOST if lost else 0
+
+
+def start_ray_or_stop(own: Resolved | None) -> str | None:
+    """The dashboard's URL, where there is one. Raises Stopped where SIGTERM came while Ray's own handler was in place."""
+    try:
+        return start_ray(own)
+    except SystemExit as e:
+        raise Stopped from e
 
 
 def announce(config: Resolved, dashboard: str | None) -> None:

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.conftest import wav
-from tests.support.service import FAKE, FAKE_ENGINE, Running, started, wait_until
+from tests.support.service import FAKE, FAKE_ENGINE, Running, command_of, started, wait_until
 from whisper_serve.engines import FAKE_VARIABLE
 
 ONE_REPLICA = FAKE | {"DEPLOYMENT__NUM_REPLICAS": "1"}
@@ -94,7 +94,7 @@ def test_requests_that_take_longer_than_the_drain_are_counted_and_the_exit_code_
 
 def test_while_it_stops_readyz_and_new_requests_are_503_and_watchers_are_answered(tmp_path: Path) -> None:
     with started(ONE_REPLICA) as service:
-        with long_request(service.wait_until_ready(), tmp_path) as answer:
+        with long_request(service.wait_until_ready(), tmp_path, window_s=4) as answer:
             service.signal(signal.SIGTERM)
             wait_until(lambda: httpx.get(f"{service.url}/readyz").status_code == 503)
             wait_until(lambda: post(service, 1).status_code == 503)
@@ -134,7 +134,12 @@ def slow_to_load() -> Iterator[Running]:
 
 
 def named(service: Running, name: str) -> list[psutil.Process]:
-    return [p for p in service.processes() if (p.cmdline() or [""])[0].startswith(name) or p.name() == name]
+    titles = {p.pid: " ".join(command_of(p)) for p in service.processes()}
+    return [
+        psutil.Process(pid)
+        for pid, title in titles.items()
+        if Path(title.partition(" ")[0]).name.startswith(name)
+    ]
 
 
 @pytest.mark.parametrize("moment", ["raylet", "gcs_server"])

@@ -61,8 +61,8 @@ class Running:
         return httpx.Client(base_url=self.url, timeout=timeout_s)
 
     def signal(self, number: int) -> None:
-        main = [p for p in psutil.Process(self.process.pid).children() if "main.py" in p.cmdline()]
-        os.kill(main[0].pid if main else self.process.pid, number)  # make does not pass signals on
+        main = [p for p in psutil.Process(self.process.pid).children() if "main.py" in command_of(p)]
+        os.kill(main[0].pid if main else self.process.pid, number)
 
     def wait(self, timeout_s: float = STOP_S) -> int:
         code = self.process.wait(timeout_s)
@@ -92,6 +92,14 @@ def mark_of(process: psutil.Process) -> str | None:
         return process.environ().get(MARK) if process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.Error:
         return None
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Empty where it has ended."""
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
 
 
 def memory_mb(service: Running) -> float:

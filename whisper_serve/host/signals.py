@@ -3,10 +3,13 @@
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from types import FrameType
 
 CHECK_S = 0.2
+
+Handler = Callable[[int, FrameType | None], object] | int | None
 
 
 class Stopped(BaseException):
@@ -28,6 +31,7 @@ class Signals:
 
     def _interrupt(self) -> None:
         if self.stop.is_set():
+            signal.setitimer(signal.ITIMER_REAL, 0)
             self.abort()
         self.stop.set()
 
@@ -38,20 +42,26 @@ class Signals:
 
 @contextmanager
 def interrupted_by(*checks: Callable[[], None]) -> Iterator[None]:
-    """What the checks raise ends the block, however long it blocks. In the main thread only; takes SIGALRM."""
+    """What the checks raise ends the block, however long it blocks. In the main thread only; takes SIGALRM.
+
+    It is raised again and again: where a finalizer or a callback is running, the interpreter drops it.
+    """
 
     def run(*_: object) -> None:
-        try:
-            for check in checks:
-                check()
-        except BaseException:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            raise
+        for check in checks:
+            check()
 
     before = signal.signal(signal.SIGALRM, run)
     signal.setitimer(signal.ITIMER_REAL, CHECK_S, CHECK_S)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        disarm(before)
+
+
+def disarm(before: Handler) -> None:
+    """End the timer, which may strike once more meanwhile."""
+    while signal.getsignal(signal.SIGALRM) is not before:
+        with suppress(BaseException):
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
