@@ -6,7 +6,6 @@ window, so that no batch waits for it.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from math import inf
 from statistics import fmean
 
 from whisper_serve.text.filters import Thresholds
@@ -65,5 +64,5 @@ def is_repetitive(result: WindowResult, thresholds: Thresholds) -> bool:
 
 
 def likelihood(result: WindowResult) -> float:
-    """Mean log-probability; minus infinity for no text, since another attempt found some."""
-    return fmean(s.avg_logprob for s in result.segments) if result.segments else -inf
+    """Mean log-probability, of a result that has a text: one without needs no fallback."""
+    return fmean(s.avg_logprob for s in result.segments)

@@ -20,10 +20,12 @@ GENERATED = {
     "a sentence, and the begin of the next": [BEGIN, 400, BEGIN + 90, BEGIN + 90],
     "a word of the next": [BEGIN, 400, BEGIN + 90, BEGIN + 90, 700],
     "words without a time": [400, 500],
+    "a word without a begin, and its end": [400, BEGIN + 90],
+    "a word after the last of all timestamps": [BEGIN, 400, BEGIN + 1500, BEGIN + 1500, 700],
 }
 
 
-@pytest.mark.parametrize("lift", [0.0, 6.0], ids=["words are likelier", "times are likelier"])
+@pytest.mark.parametrize("lift", [-6.0, 6.0], ids=["words are likelier", "times are likelier"])
 @pytest.mark.parametrize("generated", GENERATED.values(), ids=GENERATED)
 def test_the_timestamp_rules_are_those_of_openai_whisper(generated: list[int], lift: float) -> None:
     logits = np.random.default_rng(len(generated)).normal(size=(2, SIZE)).astype(np.float32)
