@@ -104,3 +104,45 @@ def test_a_replica_to_avoid_comes_last() -> None:
         assert await best(ours, many[:1], request(1, avoid=("a",))) == "a"
 
     asyncio.run(scenario())
+
+
+def test_requests_without_a_window_count_as_nothing() -> None:
+    async def scenario() -> None:
+        ours, (a, b) = router(), replicas("a", "b")
+        metadata = RequestMetadata(request_id="1", internal_request_id="1")
+        health, text = (PendingRequest(args=args, kwargs={}, metadata=metadata) for args in ([], ["x"]))
+        for one in (health, text):
+            await ours.choose_replicas([a], one)
+            (ranks,) = [await ours.choose_replicas([a, b], request(0))]
+            assert sorted(names(ranks[0])) == ["a", "b"]
+
+    asyncio.run(scenario())
+
+
+def test_a_window_may_be_followed_by_other_arguments() -> None:
+    async def scenario() -> None:
+        ours, (a, b) = router(), replicas("a", "b")
+        one = request(30)
+        one.args.append("more")
+        await ours.choose_replicas([a], one)
+        assert await best(ours, [a, b], request(1)) == "b"
+
+    asyncio.run(scenario())
+
+
+def test_at_most_two_of_equals_are_proposed_first_and_then_the_others() -> None:
+    async def scenario() -> None:
+        many = replicas("a", "b", "c", "d")
+        ranks = await router().choose_replicas(many, request(1))
+        assert [len(rank) for rank in ranks] == [2, 2]
+
+    asyncio.run(scenario())
+
+
+def test_without_a_request_or_without_replicas_there_is_nothing_to_choose() -> None:
+    async def scenario() -> None:
+        ours, some = router(), replicas("a", "b")
+        assert await ours.choose_replicas(some, None) == [some]
+        assert await ours.choose_replicas([], request(1)) == [[]]
+
+    asyncio.run(scenario())

@@ -6,13 +6,14 @@ as long as the tests, where a new process would import for seconds.
 """
 
 import argparse
-import importlib
 import os
 import resource
 import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -65,15 +66,15 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         copy = Path(folder, "checkout")
         shutil.copytree(ROOT, copy, ignore=NOT_COPIED)
-        preload([MODULES[name] for name in given.modules or MODULES])
+        preload([copy / "tests" / MODULES[name] for name in given.modules or MODULES])
         shares = [tried(copy, name, given.size, given.seed) for name in given.modules or MODULES]
     sys.exit(min(shares) < WANTED)
 
 
-def preload(tests: Sequence[str]) -> None:
-    """Import what the tests import, then forget what is of this project."""
-    for path in tests:
-        importlib.import_module("tests." + path.removesuffix(".py").replace("/", "."))
+def preload(tests: Sequence[Path]) -> None:
+    """Import all that tests and plugins import, then forget what is of this project."""
+    with redirect_stdout(StringIO()):
+        pytest.main([*QUIETLY, "--collect-only", *map(str, tests)])
     for name in [*sys.modules]:
         if name.partition(".")[0] in (PACKAGE, "loadtest") or name.startswith("tests."):
             del sys.modules[name]
@@ -100,7 +101,7 @@ def tried(copy: Path, name: str, size: int, seed: int) -> float:
 
 def noticed(copy: Path, tests: Path) -> bool:
     """Whether the tests fail, or do not end."""
-    process = get_context("fork").Process(target=run, args=(copy, tests))
+    process = get_context("fork").Process(target=run, args=(copy, tests), daemon=True)
     process.start()
     process.join(TIMEOUT_S)
     if process.exitcode is None and process.pid:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import unified_diff
 from hashlib import sha256
 from pathlib import Path
 from warnings import catch_warnings, simplefilter
@@ -77,6 +78,6 @@ def mutate(source: str, place: Place) -> Mutation | None:
             compile(mutated, "", "exec")
     except SyntaxError:
         return None
-    pairs = zip(source.splitlines(), mutated.splitlines(), strict=False)
-    before, after = next(pair for pair in pairs if pair[0] != pair[1])
-    return Mutation(place.line, before.strip(), after.strip(), mutated)
+    changes = [*unified_diff(source.splitlines(), mutated.splitlines(), n=0)][3:]
+    before, after = (next((line[1:].strip() for line in changes if line[0] == sign), "") for sign in "-+")
+    return Mutation(place.line, before, after, mutated)

@@ -5,6 +5,8 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from whisper_serve.errors import BadRequest, ModelFailed, PoisonWindow, TimedOut
 from whisper_serve.serving.batch_runner import BatchRunner, WindowRequest
 from whisper_serve.serving.batcher import Batcher
 from whisper_serve.serving.crash_journal import CrashJournal, name_of
+from whisper_serve.telemetry import metrics
 from whisper_serve.types import SAMPLE_RATE, Options, Window, WindowResult
 
 
@@ -62,8 +65,53 @@ def test_windows_run_as_one_batch_and_each_bears_its_share_of_the_time(tmp_path:
     assert (short.batch_windows, short.batch_audio_s) == (2, 8.0)
     assert short.batch_inference_s == long.batch_inference_s
     assert short.inference_s == pytest.approx(short.batch_inference_s / 4)
+    assert 0 < short.batch_inference_s < 5
     assert short.engine == long.engine == "fake"
     assert list(tmp_path.glob("*.*.*")) == []
+
+
+def test_the_time_of_a_batch_is_that_of_preparing_its_windows_and_of_running_them(tmp_path: Path) -> None:
+    ours = runner(tmp_path)
+    prepared = [ours.prepare(one) for one in (asked(2), asked(6))]
+    slow = [replace(one, prepare_s=10.0) for one in prepared if isinstance(one, WindowRequest)]
+    outcome, _ = ours.run(slow)
+    assert isinstance(outcome, WindowResult)
+    assert 20 < outcome.batch_inference_s < 25
+    assert outcome.inference_s == pytest.approx(outcome.batch_inference_s / 4)
+
+
+def test_a_window_without_samples_is_run_and_bears_no_time(tmp_path: Path) -> None:
+    (outcome,) = run(runner(tmp_path), asked(0))
+    assert isinstance(outcome, WindowResult)
+    assert outcome.inference_s == 0
+
+
+def test_what_a_batch_was_is_counted_once(tmp_path: Path) -> None:
+    values: dict[str, list[float]] = {}
+    series = (metrics.BATCH_WINDOWS, metrics.BATCH_AUDIO, metrics.BUSY, metrics.TRANSCRIBED_AUDIO)
+
+    def into(name: str) -> metrics.Record:
+        return lambda value, _: values.setdefault(name, []).append(value)
+
+    metrics.record_with({one.name: into(one.name) for one in series})
+    run(runner(tmp_path), asked(2), asked(6))
+    metrics.record_with({one.name: lambda value, labels: None for one in series})
+    (busy_s,) = values.pop(metrics.BUSY.name)
+    assert 0 < busy_s < 5
+    assert values == {"batch_windows": [2], "batch_audio_seconds": [8.0], "transcribed_audio_seconds": [8.0]}
+
+
+@pytest.mark.parametrize("step", ["prepare", "transcribe"])
+@pytest.mark.parametrize(("deaths", "patience_s"), [(0, 5.0), (1, 0.02)], ids=["unsuspected", "suspected"])
+def test_nothing_else_is_worked_on_beside_what_a_process_died_of(
+    tmp_path: Path, step: str, deaths: int, patience_s: float
+) -> None:
+    engine = Meeting(step, patience_s)
+    ours = runner(tmp_path, engine=engine)
+    with ThreadPoolExecutor(2) as threads:
+        outcomes = [*threads.map(lambda one: run(ours, one), [asked(2), asked(3, deaths=deaths)])]
+    assert all(isinstance(outcome, WindowResult) for (outcome,) in outcomes)
+    assert engine.met == (deaths == 0)
 
 
 def test_what_nobody_waits_for_any_more_is_not_run(tmp_path: Path) -> None:
@@ -186,6 +234,29 @@ def test_the_reported_size_of_a_batch_is_that_of_what_really_ran_together(tmp_pa
     reported = [(o.batch_windows, o.engine) for o in waited if isinstance(o, WindowResult)]
     assert reported == [(2 if kind == "" else 3, "scripted") for kind in kinds]
     assert [len(batch) for batch in model.batches] == [1, 2, 3]
+
+
+class Meeting(MisbehavingEngine):
+    """In one of its methods each thread waits for another one, up to `patience_s`."""
+
+    def __init__(self, step: str, patience_s: float) -> None:
+        super().__init__(EngineSettings(None))
+        self.met = False
+        self._step, self._both = step, threading.Barrier(2, timeout=patience_s)
+
+    def prepare(self, window: Window) -> Window:
+        self._meet("prepare")
+        return super().prepare(window)
+
+    def transcribe(self, batch: Sequence[Window]) -> list[Outcome]:
+        self._meet("transcribe")
+        return super().transcribe(batch)
+
+    def _meet(self, step: str) -> None:
+        if step == self._step:
+            with suppress(threading.BrokenBarrierError):
+                self._both.wait()
+                self.met = True
 
 
 class HeldUp(ScriptedModel):

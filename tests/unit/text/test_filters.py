@@ -1,7 +1,9 @@
 from dataclasses import replace
 
 import pytest
+from pydantic import ValidationError
 
+from whisper_serve.config.model import Quality
 from whisper_serve.text.filters import FILTERS, Thresholds, clean
 from whisper_serve.types import Segment
 
@@ -188,7 +190,8 @@ def test_a_long_sentence_said_twice_without_a_pause_is_kept_once() -> None:
     sentence = " I'm going to put it on the side and then we will see what happens."
     assert again(SURE, sentence) == "repetition"
     assert again(SURE, sentence.upper()) == "repetition"
-    assert again(SURE, sentence, pause=2.0) is None  # an announcement, a dictation
+    assert again(SURE, sentence, pause=0.9) == "repetition"
+    assert again(SURE, sentence, pause=1.0) is None  # an announcement, a dictation
 
 
 @pytest.mark.parametrize("text", [" Yes.", " We will, we will rock you!", " Wait, what?"])
@@ -236,6 +239,30 @@ def test_neither_a_low_confidence_nor_a_high_no_speech_probability_is_enough_alo
 ) -> None:
     segment = replace(SURE, text=" I'm sorry.", no_speech_prob=no_speech_prob, avg_logprob=avg_logprob)
     assert clean(segment, None, "en", ["no_speech"]) is None
+
+
+def test_a_text_that_is_just_not_repetitive_is_no_evidence_against_speech() -> None:
+    segment = replace(SURE, text=" I'm sorry.", no_speech_prob=0.74, compression_ratio=1.9)
+    assert clean(segment, None, "en", ["no_speech"]) is None
+    assert clean(replace(segment, compression_ratio=1.91), None, "en", ["no_speech"]) == "no_speech"
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed", "refused"),
+    [
+        ("compression_ratio_threshold", [0.1, 9], [0, -1]),
+        ("logprob_threshold", [0, -9], [0.1]),
+        ("no_speech_threshold", [0, 1], [-0.1, 1.1]),
+    ],
+)
+def test_a_threshold_must_lie_where_it_can_mean_something(
+    name: str, allowed: list[float], refused: list[float]
+) -> None:
+    for value in allowed:
+        assert getattr(Quality(**{name: value}), name) == value  # type: ignore[arg-type]
+    for value in refused:
+        with pytest.raises(ValidationError, match=name):
+            Quality(**{name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", FILTERS)

@@ -54,7 +54,8 @@ def test_each_attempt_is_at_the_next_temperature_until_one_is_believed() -> None
 
 
 def test_a_text_that_is_believed_is_taken_even_where_one_before_it_was_likelier() -> None:
-    assert words(REPETITIVE, said("quite", avg_logprob=-0.9)) == ["quite"]
+    mixed = replace(UNLIKELY, segments=UNLIKELY.segments + SONG.segments)  # -0.55 in the mean
+    assert words(mixed, said("quite", avg_logprob=-0.9)) == ["quite"]
 
 
 def test_figures_that_just_reach_the_thresholds_are_believed() -> None:
@@ -90,6 +91,7 @@ def test_where_no_attempt_is_believed_the_likeliest_is_taken(likeliest: int) -> 
 def test_where_no_attempt_is_believed_an_unlikely_text_is_taken_before_a_repetitive_one() -> None:
     assert words(REPETITIVE, UNLIKELY, REPETITIVE) == ["sung"]
     assert words(*[REPETITIVE] * 3) == ["la la"]
+    assert words(said("so so", compression_ratio=2.4, avg_logprob=-1.05), UNLIKELY, UNLIKELY) == ["so so"]
 
 
 def test_the_likelihood_of_a_text_is_the_mean_over_its_segments() -> None:
@@ -99,8 +101,9 @@ def test_the_likelihood_of_a_text_is_the_mean_over_its_segments() -> None:
 
 def test_later_attempts_are_told_the_language_that_the_first_has_found() -> None:
     found = replace(REPETITIVE, language="it", language_probability=0.4)
-    result, attempts = transcribed(Options(prompt="opera"), found, replace(SONG, language="it"))
-    assert attempts == [Options(prompt="opera"), Options("it", prompt="opera", temperature=0.2)]
+    result, attempts = transcribed(Options(prompt="opera"), found, UNLIKELY, replace(SONG, language="it"))
+    later = [Options("it", prompt="opera", temperature=temperature) for temperature in (0.2, 0.4)]
+    assert attempts == [Options(prompt="opera"), *later]
     assert (result.language, result.language_probability) == ("it", 0.4)
 
 

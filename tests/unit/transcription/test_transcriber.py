@@ -11,8 +11,8 @@ import soundfile
 from tests.conftest import fake_config, fake_infer, wav
 from whisper_serve.errors import BadAudio, ModelFailed, TimedOut, TooLarge
 from whisper_serve.transcription.admission import Admission, Bounds, Reservation
-from whisper_serve.transcription.transcriber import Transcriber, collect
-from whisper_serve.types import Options, Segment, Window, WindowResult
+from whisper_serve.transcription.transcriber import Recording, Step, Transcriber, collect
+from whisper_serve.types import SAMPLE_RATE, Options, Segment, Timings, Window, WindowResult
 
 pytestmark = pytest.mark.anyio
 
@@ -58,6 +58,23 @@ class Scripted:
 
 def result(text: str, **figures: Any) -> WindowResult:
     return WindowResult((Segment(0.0, 1.0, text, **figures),), "en")
+
+
+def pcm(seconds: float) -> bytes:
+    """Silence without a header."""
+    return bytes(2 * round(seconds * SAMPLE_RATE))
+
+
+def recording(*lengths: float, **options: Any) -> Recording:
+    """Decoded and split into windows of so many seconds, one after another."""
+    silence = np.zeros(round(max(lengths, default=0) * SAMPLE_RATE), np.float32)
+    asked = replace(Options("en"), **options)
+    windows = tuple(
+        Window(silence[: round(seconds * SAMPLE_RATE)], sum(lengths[:i]), asked)
+        for i, seconds in enumerate(lengths)
+    )
+    samples = sum(len(window.samples) for window in windows)
+    return Recording(windows, samples / SAMPLE_RATE, asked, decode_s=0.25)
 
 
 async def test_a_long_recording_is_transcribed_in_windows_and_its_segments_are_in_order() -> None:
@@ -172,13 +189,6 @@ async def test_a_flac_file_counts_in_the_queue_with_the_length_of_its_header() -
     assert transcript.duration == 8
 
 
-async def test_an_attempt_at_a_higher_temperature_leaves_the_language_probability_as_it_was() -> None:
-    first = replace(result(" la la", compression_ratio=3.0), language="it", language_probability=0.4)
-    infer = Recorded(first, replace(result(" song"), language="it"))
-    transcript = await Transcriber(fake_config(), infer).transcribe(wav(2), Options())
-    assert (transcript.text, transcript.language_probability) == ("song", 0.4)
-
-
 async def test_repetitive_text_is_transcribed_again_at_higher_temperatures() -> None:
     infer = Recorded(
         result(" la la", compression_ratio=3.0), result(" la", avg_logprob=-2.0), result(" song")
@@ -186,25 +196,6 @@ async def test_repetitive_text_is_transcribed_again_at_higher_temperatures() -> 
     transcript = await Transcriber(fake_config(), infer).transcribe(wav(2), Options())
     assert [w.options.temperature for w in infer.windows] == [0.0, 0.2, 0.4]
     assert transcript.text == "song"
-
-
-async def test_where_every_attempt_needs_a_fallback_the_likeliest_that_is_not_repetitive_is_taken() -> None:
-    attempts = [result(" la la", compression_ratio=3.0, avg_logprob=-0.1), result(" sung", avg_logprob=-1.2)]
-    attempts += [result(f" {i}", avg_logprob=-2.0) for i in range(4)]
-    transcript = await Transcriber(fake_config(), Recorded(*attempts)).transcribe(wav(2), Options())
-    assert transcript.text == "sung"
-
-
-async def test_unlikely_text_where_there_is_no_speech_is_not_transcribed_again() -> None:
-    infer = Recorded(result(" hm", avg_logprob=-2.0, no_speech_prob=0.9))
-    await Transcriber(fake_config(), infer).transcribe(wav(2), Options())
-    assert len(infer.windows) == 1
-
-
-async def test_a_temperature_that_was_asked_for_is_kept() -> None:
-    infer = Recorded(result(" la la", compression_ratio=3.0))
-    await Transcriber(fake_config(), infer).transcribe(wav(2), Options(temperature=0.3))
-    assert [w.options.temperature for w in infer.windows] == [0.3]
 
 
 async def test_a_streamed_and_a_complete_answer_have_and_drop_the_same_segments() -> None:
@@ -227,6 +218,15 @@ async def test_the_error_of_a_failed_window_names_its_seconds() -> None:
         await Transcriber(fake_config(), fake_infer).transcribe(wav(5), Options(prompt="explode"))
 
 
+async def test_a_gap_ends_where_its_window_does() -> None:
+    later = recording(5, 7, allow_partial=True, prompt="explode")
+    steps = [step async for step in Transcriber(fake_config(), fake_infer).steps(later)]
+    assert [(step.gap.start, step.gap.end) for step in steps if step.gap] == [(0, 5), (5, 12)]
+    assert [(step.done, step.queue_s) for step in steps] == [(5 / 12, 0), (1, 0)]
+    with pytest.raises(ModelFailed, match=r"^0\.0 to 5\.0 s could not"):
+        await anext(Transcriber(fake_config(), fake_infer).steps(recording(5, 7, prompt="explode")))
+
+
 async def test_a_partial_answer_names_its_gaps() -> None:
     async def infer(window: Window) -> WindowResult:
         return await fake_infer(
@@ -238,6 +238,69 @@ async def test_a_partial_answer_names_its_gaps() -> None:
     assert [gap.error for gap in transcript.gaps] == ["asked to explode"]
     assert transcript.success_rate == 0.5
     assert transcript.text.endswith("at 0.0, batch of 1.")
+
+
+async def test_a_segment_is_compared_with_the_one_before_it_in_its_window() -> None:
+    first, second = (
+        "The first of two long sentences, of many words.",
+        "And then the other one, which has about as many words as it.",
+    )
+    texts = [first, second, second]
+    segments = tuple(Segment(float(i), i + 1.0, text) for i, text in enumerate(texts))
+    config = fake_config(quality={"filters": ["repetition"]})
+    infer = Recorded(WindowResult(segments, "en"))
+    (step,) = [step async for step in Transcriber(config, infer).steps(recording(5))]
+    assert [segment.text for segment in step.segments] == [first, second]
+    assert [(one.segment.start, one.reason) for one in step.dropped] == [(2, "repetition")]
+
+
+async def test_the_wait_for_a_replica_is_what_the_inference_did_not_take() -> None:
+    fast, slow = result(" fast"), replace(result(" slow"), batch_inference_s=60.0)
+    steps = [step async for step in Transcriber(fake_config(), Recorded(fast, slow)).steps(recording(5, 5))]
+    assert 0 < steps[0].queue_s < 1
+    assert steps[1].queue_s == 0
+
+
+async def test_no_more_than_all_of_a_recording_is_ever_done() -> None:
+    ends_late = recording(12 / SAMPLE_RATE, 160 / SAMPLE_RATE)  # by a rounding error
+    last = ends_late.windows[-1]
+    assert last.start + last.seconds > ends_late.duration
+    steps = [step async for step in Transcriber(fake_config(), Recorded()).steps(ends_late)]
+    assert steps[-1].done == 1
+
+
+def test_the_figures_of_a_transcript_are_those_of_its_windows_and_0_without_any() -> None:
+    whole = recording(5, 7)
+    figures = [
+        replace(result(" a"), batch_windows=n, batch_audio_s=s, inference_s=s) for n, s in ((2, 9), (4, 6))
+    ]
+    steps = [Step(w, r, queue_s=s) for w, r, s in zip(whole.windows, figures, (1.5, 0.5), strict=True)]
+    assert collect(whole, steps).timings == Timings(0.25, 1.5, 15, 3, 7.5)
+    nothing = collect(recording(), [])
+    assert nothing.timings == Timings(0.25, 0, 0, 0, 0)
+    assert (nothing.language, nothing.language_probability, nothing.text) == ("en", 0, "")
+
+
+async def test_the_language_is_detected_in_the_first_window() -> None:
+    infer = Recorded()
+    found = await Transcriber(fake_config(), infer).detect(pcm(70), Options(headerless=True))
+    assert [window.start for window in infer.windows] == [0]
+    assert found
+    silent = Transcriber(fake_config(vad={"method": "silero"}), infer)
+    assert await silent.detect(pcm(0.1), Options(headerless=True)) is None
+    assert len(infer.windows) == 1
+
+
+@pytest.mark.parametrize(("use_parallel", "queued_s"), [(True, 60), (False, 30)])
+async def test_of_a_long_recording_as_much_is_queued_as_can_be_transcribed_at_once(
+    use_parallel: bool, queued_s: float
+) -> None:
+    transcriber = Transcriber(fake_config(server={"max_parallel_windows": 2}), fake_infer)
+    options = Options(headerless=True, use_parallel=use_parallel)
+    async with transcriber.admitted(pcm(100), options, "") as admitted:
+        assert transcriber.admission.queued_s == queued_s
+        assert transcriber.admission.buffered_s == admitted.duration == 100
+    assert transcriber.admission.queued_s == transcriber.admission.buffered_s == 0
 
 
 async def test_windows_of_a_caller_who_leaves_are_cancelled() -> None:
