@@ -49,6 +49,7 @@ class ScriptedModel:
         self.batches: list[Sequence[DecodeRequest]] = []  # as they were encoded, and so ran together
         self.detected: list[int] = []  # requests whose language was detected at once
         self.prefixes: list[Sequence[tuple[int, ...]]] = []
+        self.aligned: list[tuple[int, ...]] = []  # texts
 
     def batch_key(self, options: Options) -> Hashable:
         return options.temperature, len(self.prompt.previous(options))
@@ -89,6 +90,7 @@ class ScriptedModel:
         texts: Sequence[Sequence[int]],
     ) -> list[Sequence[Timing]]:
         """One word, as long as the audio."""
+        self.aligned += [(*text,) for text in texts]
         return [
             [Timing(TOKENIZER.decode([*text]), [*text], 0.0, r.seconds, 1.0)]
             for r, text in zip(requests, texts, strict=True)

@@ -105,6 +105,42 @@ def test_a_split_prefers_the_pause_that_only_the_scores_show() -> None:
     assert 27.0 <= spans[0].end / SAMPLE_RATE <= 27.3
 
 
+@pytest.mark.parametrize("frame", [845, 846, 900])
+def test_a_split_is_in_the_middle_of_the_quietest_sixth_of_a_second(frame: int) -> None:
+    steady = np.full(40 * SAMPLE_RATE, 0.3, np.float32)
+    scores = score(steady, everything)
+    scores[frame : frame + 5] = 0
+    assert split(steady, scores, SILERO)[0].end == (frame + 2) * FRAME + FRAME // 2
+
+
+@pytest.mark.parametrize("frame", [845, 900])
+def test_a_split_is_where_it_is_quiet_if_all_of_it_counts_as_speech(frame: int) -> None:
+    samples = np.full(40 * SAMPLE_RATE, 0.3, np.float32)
+    samples[frame * FRAME : (frame + 5) * FRAME] = 0.1
+    assert split(samples, score(samples, everything), SILERO)[0].end == (frame + 2) * FRAME + FRAME // 2
+
+
+def test_a_pause_of_two_seconds_stays_inside_a_window_and_a_longer_one_ends_it() -> None:
+    scores = np.zeros(331, np.float32)
+    for first, last in [
+        (0, 60),
+        (135, 195),
+        (271, 331),
+    ]:  # with 0.2 s of padding, 2 s of pause and a frame more
+        scores[first:last] = 1
+    end, padding = 331 * FRAME, 3200
+    spans = split(silence(end / SAMPLE_RATE), scores, SILERO)
+    assert spans == [Span(0, 195 * FRAME + padding), Span(271 * FRAME - padding, end)]
+
+
+def test_windows_may_be_exactly_as_long_as_the_model_takes() -> None:
+    scores = np.ones(320, np.float32)
+    scores[150:170] = 0
+    bare = replace(SILERO, padding_s=0)
+    assert split(silence(10.24), scores, bare, window_s=10.24) == [Span(0, 320 * FRAME)]
+    assert len(split(silence(10.24), scores, bare, window_s=10.2)) == 2
+
+
 def test_speech_is_kept_with_its_padding_and_no_more() -> None:
     whole = audio(silence(3), voice(2), silence(5))
     assert in_seconds(split_loud(whole)) == [(2.8, 5.2)]
@@ -149,7 +185,9 @@ def test_a_pause_goes_on_through_scores_that_are_neither_speech_nor_silence() ->
 
 def test_a_sound_shorter_than_the_shortest_speech_is_not_speech() -> None:
     assert spans_of((1, 0.0), (0.064, 0.9), (1, 0.0)) == []
-    assert spans_of((1, 0.0), (0.064, 0.9), (1, 0.0), options=replace(SILERO, min_speech_s=0)) == [(1.0, 1.1)]
+    for shortest_s in (0, 0.064):
+        options = replace(SILERO, min_speech_s=shortest_s)
+        assert spans_of((1, 0.0), (0.064, 0.9), (1, 0.0), options=options) == [(1.0, 1.1)]
 
 
 def test_a_span_of_live_audio_ends_as_soon_as_its_pause_has_lasted() -> None:

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.scripted_whisper import ScriptedModel, decoded, tokens
+from tests.support.scripted_whisper import TIMESTAMP_BEGIN, ScriptedModel, decoded, tokens
+from whisper_serve.engines.whisper.batch_decoder import is_cut_off, is_speech, needs_full_context
 from whisper_serve.engines.whisper.engine import WhisperEngine
 from whisper_serve.engines.whisper.model import Decoded
 from whisper_serve.engines.whisper.prompt import MAX_NEW_TOKENS
-from whisper_serve.engines.whisper.request import FULL_FRAMES
+from whisper_serve.engines.whisper.request import FULL_FRAMES, DecodeRequest
 from whisper_serve.errors import BadAudio, BadRequest
 from whisper_serve.types import SAMPLE_RATE, Options, Segment, Window, WindowResult
 
@@ -114,6 +115,80 @@ def test_a_sentence_cut_off_by_the_end_of_the_window_is_finished() -> None:
     assert [s.text for s in segments(finished)] == [" One.", " And"]
     assert [len(s.logprobs) for s in segments(finished)] == [2, 1]
     assert model.prefixes == [(), [tokens(" One.")]]
+
+
+REQUEST = DecodeRequest(np.zeros(10 * SAMPLE_RATE, np.float32), 0.0, Options("en"), (), max_tokens=64)
+
+
+@pytest.mark.parametrize(
+    ("characters", "tokens", "logprob", "ratio", "needed"),
+    [
+        (260, 63, -0.8, 1.9, False),
+        (261, 63, -0.8, 1.9, True),  # more than anybody says in ten seconds
+        (260, 64, -0.8, 1.9, True),  # all that there was room for
+        (260, 63, -0.81, 1.9, True),
+        (260, 63, -0.8, 1.91, True),
+    ],
+)
+def test_each_sign_alone_shows_that_a_short_context_was_not_enough(
+    characters: int, tokens: int, logprob: float, ratio: float, needed: bool
+) -> None:
+    segments = [Segment(0, 4, "a" * 200), Segment(4, 9, "b" * (characters - 200), compression_ratio=ratio)]
+    said = Decoded((400,) * tokens, logprob * (tokens + 1), 0.0)
+    assert needs_full_context(segments, said, REQUEST) == needed
+
+
+@pytest.mark.parametrize(
+    ("logprob", "no_speech", "speech"),
+    [
+        (-1.0, 0.6, True),
+        (-1.01, 0.0, False),
+        (-0.51, 0.6, True),
+        (-0.51, 0.61, False),
+        (-0.5, 0.99, True),
+        (-0.51, 0.0, True),
+    ],
+)
+def test_speech_is_likely_words_or_fairly_likely_ones_where_silence_is_not_likelier(
+    logprob: float, no_speech: float, speech: bool
+) -> None:
+    assert is_speech(Decoded((400,), 2 * logprob, no_speech)) == speech
+
+
+@pytest.mark.parametrize(
+    ("parts", "cut_off"),
+    [
+        ((0.0, " One.", 26.0, 26.0), True),
+        ((0.0, " One.", 26.0, 27.5), True),
+        ((0.0, " One.", 26.0, 27.52), False),  # too close to the end of the window to hold a sentence
+        ((0.0, " One.", 26.0), False),
+        ((0.0, " One.", 26.0, 26.0, " Two"), False),
+        ((0.0, 0.0), False),
+        ((0.0,), False),
+        ((), False),
+    ],
+)
+def test_a_sentence_is_cut_off_where_only_the_time_of_its_begin_is_named(
+    parts: tuple[str | float, ...], cut_off: bool
+) -> None:
+    assert is_cut_off(decoded(*parts), 28.0, TIMESTAMP_BEGIN) == cut_off
+    assert not is_cut_off(decoded(*parts, logprob=-1.1), 28.0, TIMESTAMP_BEGIN)
+
+
+@pytest.mark.parametrize(("stopped_s", "batches"), [(0.98, 1), (1.0, 2), (11.0, 2), (11.02, 1)])
+def test_a_rest_is_decoded_where_it_and_what_came_before_are_a_second_long(
+    stopped_s: float, batches: int
+) -> None:
+    rest = round(12 - stopped_s, 2)
+    model = ScriptedModel({12: [decoded(0.0, " One.", stopped_s)], rest: [decoded(" Two.")]})
+    model.transcribe(window(12))
+    assert len(model.batches) == batches
+
+
+def test_words_are_aligned_without_timestamps() -> None:
+    model = ScriptedModel({5: [decoded(0.0, " One.", 2.0, 2.0, " Two.", 5.0)]})
+    model.transcribe(window(5, word_timestamps=True))
+    assert model.aligned == [tokens(" One.", " Two.")]
 
 
 def test_what_breaks_the_model_breaks_the_batch() -> None:
