@@ -9,7 +9,7 @@ BIN := .venv/bin
 QUICKLY := -p no:schemathesis -p no:hypothesispytest -p no:locust
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check unit coverage lint load load-compare quality bench test-faults test-operations test-cluster test-observability soak docs clean help
+.PHONY: run test check unit coverage mutants lint load load-compare quality bench test-faults test-operations test-cluster test-observability soak docs clean help
 
 run: .venv/run  ## set up, fetch and verify the weights, serve (CONFIG=my.json)
 	@exec $(BIN)/python main.py --config $(CONFIG)
@@ -30,6 +30,9 @@ unit: .venv/dev  ## unit tests: no Ray, no model
 
 coverage: .venv/dev  ## unit tests, and the lines of the service that they leave out
 	$(BIN)/python -m pytest $(QUICKLY) tests/unit tests/loadtest/unit --cov --cov-report=term:skip-covered
+
+mutants: .venv/dev  ## how many of 20 small faults in each module that decides its tests notice (MODULES="text/filters" SIZE=20 SEED=0)
+	$(BIN)/python -m tests.mutants $(MODULES) --size $(or $(SIZE),20) --seed $(or $(SEED),0)
 
 load: .venv/dev  ## load test of URL=, or of a service of its own (LADDER=4,16 SECONDS=20 SHAPE= PROTOCOL= MIX= NAME=)
 	$(BIN)/python -m loadtest --seconds $(or $(SECONDS),20) $(if $(URL),--url $(URL)) $(if $(NAME),--name $(NAME)) \

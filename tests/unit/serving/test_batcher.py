@@ -173,15 +173,16 @@ def test_a_batch_that_breaks_fails_its_own_and_the_next_goes_on() -> None:
     served(recorder, story)
 
 
-def test_a_worker_told_to_wait_begins_when_the_batch_is_full() -> None:
+@pytest.mark.parametrize("lengths", [[7, 7, 7, 7], [30, 30]], ids=["of items", "of seconds"])
+def test_a_worker_told_to_wait_begins_when_the_batch_is_full(lengths: list[float]) -> None:
     recorder = Recorder()
 
     async def story(batcher: Batcher[float, float, str]) -> None:
-        asked = ask(batcher, 7, 7, 7, 7)
-        recorder.go.release()
+        asked = ask(batcher, *lengths)
+        recorder.go.release(len(lengths))
         await asyncio.gather(*asked)
 
-    assert served(recorder, story, wait_s=60.0) == [[7, 7, 7, 7]]
+    assert served(recorder, story, workers=2, wait_s=60.0) == [lengths]
 
 
 def test_a_worker_told_to_wait_begins_in_the_end_with_what_there_is() -> None:
@@ -189,10 +190,10 @@ def test_a_worker_told_to_wait_begins_in_the_end_with_what_there_is() -> None:
 
     async def story(batcher: Batcher[float, float, str]) -> None:
         asked = ask(batcher, 7, 7)
-        recorder.go.release()
+        recorder.go.release(2)
         await asyncio.gather(*asked)
 
-    assert served(recorder, story, wait_s=0.02) == [[7, 7]]
+    assert served(recorder, story, workers=2, wait_s=0.02) == [[7, 7]]
 
 
 @pytest.mark.parametrize(
