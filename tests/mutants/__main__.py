@@ -11,6 +11,7 @@ import resource
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from io import StringIO
@@ -42,21 +43,11 @@ MORE_TESTS = {  # not among the unit tests for what they import: librosa; Ray, w
     "serving/router": "integration/test_router.py",
 }
 WANTED = 0.85
-TIMEOUT_S = 30
+TIMEOUT_S = 60  # of the tests without a mutation; else SLOWER times what these took, and HANGS_S
+SLOWER, HANGS_S = 5, 5
 MEMORY = 8 << 30  # bytes: a loop that never ends may fill a list
-QUIETLY = [
-    "-x",
-    "-q",
-    "--tb=no",
-    "-p",
-    "no:cacheprovider",
-    "-p",
-    "no:schemathesis",
-    "-p",
-    "no:hypothesispytest",
-    "-p",
-    "no:locust",
-]
+WITHOUT = ("cacheprovider", "schemathesis", "hypothesispytest", "locust")
+QUIETLY = ["-x", "-q", "--tb=no", *(f"-pno:{plugin}" for plugin in WITHOUT)]
 NOT_COPIED = shutil.ignore_patterns(".*", "models", "speech")
 
 
@@ -99,24 +90,26 @@ def preload(tests: Sequence[Path]) -> None:
 def tried(copy: Path, name: str, size: int, seed: int) -> tuple[int, int]:
     """How many of a sample of mutations the module's tests notice, and of how many; prints the others."""
     path, tests = Path(PACKAGE, f"{name}.py"), tests_of(copy, name)
-    if is_noticed(copy, tests):
+    began = time.monotonic()
+    if is_noticed(copy, tests, TIMEOUT_S):
         sys.exit(f"the tests of {path} fail without any mutation")
+    timeout_s = SLOWER * (time.monotonic() - began) + HANGS_S
     chosen, missed = sample(ROOT / path, size, seed), 0
     original = (copy / path).read_bytes()
     for mutation in chosen:
         (copy / path).write_text(mutation.source, "utf-8")
-        if not is_noticed(copy, tests):
+        if not is_noticed(copy, tests, timeout_s):
             missed += 1
             print(f"{path}:{mutation.line}: {mutation.before}\n    -> {mutation.after}", flush=True)
     (copy / path).write_bytes(original)
     return len(chosen) - missed, len(chosen)
 
 
-def is_noticed(copy: Path, tests: Sequence[Path]) -> bool:
+def is_noticed(copy: Path, tests: Sequence[Path], timeout_s: float) -> bool:
     """Whether the tests fail, or do not end."""
     process = get_context("fork").Process(target=run, args=(copy, tests), daemon=True)
     process.start()
-    process.join(TIMEOUT_S)
+    process.join(timeout_s)
     if process.exitcode is None and process.pid:
         os.killpg(process.pid, signal.SIGKILL)
         process.join()

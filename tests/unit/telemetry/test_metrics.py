@@ -77,7 +77,7 @@ def exporter(text: str | None) -> Iterator[str]:
 def test_a_node_that_does_not_answer_is_left_out_and_named() -> None:
     with exporter(NODE % {"node": "a", "count": 7}) as alive, exporter(None) as silent:
         gone = "http://127.0.0.1:1/metrics"
-        text = asyncio.run(scrape([alive, silent, gone], timeout_s=0.3))
+        text = asyncio.run(scrape([alive, silent, gone], timeout_s=0.1))
     families = {f.name: f for f in text_string_to_metric_families(text)}
     assert [s.value for s in families["ray_whisper_serve_requests"].samples] == [7]
     up = {s.labels["node"]: s.value for s in families["ray_whisper_serve_node_up"].samples}
