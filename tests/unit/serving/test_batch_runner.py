@@ -102,14 +102,16 @@ def test_what_a_batch_was_is_counted_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["prepare", "transcribe"])
-@pytest.mark.parametrize(("deaths", "patience_s"), [(0, 5.0), (1, 0.02)], ids=["unsuspected", "suspected"])
+@pytest.mark.parametrize(("deaths", "patience_s"), [(0, 5.0), (1, 0.03)], ids=["unsuspected", "suspected"])
 def test_nothing_else_is_worked_on_beside_what_a_process_died_of(
     tmp_path: Path, step: str, deaths: int, patience_s: float
 ) -> None:
     engine = Meeting(step, patience_s)
     ours = runner(tmp_path, engine=engine)
+    requests = [asked(2), asked(3, deaths=deaths)]
     with ThreadPoolExecutor(2) as threads:
-        outcomes = [*threads.map(lambda one: run(ours, one), [asked(2), asked(3, deaths=deaths)])]
+        prepared = [*(threads.map if step == "prepare" else map)(ours.prepare, requests)]
+        outcomes = [*threads.map(lambda one: ours.run([one]), prepared)]
     assert all(isinstance(outcome, WindowResult) for (outcome,) in outcomes)
     assert engine.met == (deaths == 0)
 
