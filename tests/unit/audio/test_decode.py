@@ -195,6 +195,12 @@ def test_samples_out_of_range_are_clipped_and_those_that_are_no_numbers_are_sile
     assert decode(written(wild, subtype="FLOAT"), 1).samples.tolist() == [0.5, 1, -1, 1, -1, 0]
 
 
+@pytest.mark.parametrize("loudest", [1.2, -1.2])
+def test_samples_that_are_a_little_too_loud_are_clipped(loudest: float) -> None:
+    sound = np.array([0.5, loudest] * 50, np.float32)
+    assert decode(written(sound, subtype="FLOAT"), 1).samples[:2].tolist() == [0.5, np.sign(loudest)]
+
+
 def test_one_sample_that_is_no_number_leaves_the_others_intact() -> None:
     sound = tone(1, 44_100)
     sound[20_000] = np.nan

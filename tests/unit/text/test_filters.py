@@ -117,6 +117,21 @@ def test_farewells_are_dropped_only_where_the_model_doubts_them(text: str, langu
     assert verdict(SURE, text, language) is None
 
 
+@pytest.mark.parametrize(
+    ("figures", "reason"),
+    [
+        ({"avg_logprob": -1.0}, None),
+        ({"avg_logprob": -1.01}, "phrases"),
+        ({"no_speech_prob": 0.3}, None),
+        ({"no_speech_prob": 0.31}, "phrases"),
+    ],
+)
+def test_the_model_doubts_what_is_unlikely_or_may_be_silence(
+    figures: dict[str, float], reason: str | None
+) -> None:
+    assert verdict(replace(SURE, **figures), " Thank you.") == reason  # type: ignore[arg-type]
+
+
 def test_a_farewell_inside_a_sentence_is_kept_even_in_doubt() -> None:
     assert verdict(UNSURE, " Thank you for watching my house last week.") is None
 
@@ -184,6 +199,10 @@ def test_a_repetitive_text_is_dropped(text: str) -> None:
 )
 def test_scripts_of_many_bytes_do_not_count_as_repetitive(text: str) -> None:
     assert clean(replace(SURE, text=text), None, None, ["repetition"]) is None
+
+
+def test_a_text_may_have_any_number_of_different_characters() -> None:
+    assert verdict(SURE, "".join(chr(0x4E00 + i) for i in range(600)), "zh") is None
 
 
 def test_a_long_sentence_said_twice_without_a_pause_is_kept_once() -> None:

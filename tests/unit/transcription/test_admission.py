@@ -120,6 +120,16 @@ def test_a_caller_without_recent_requests_has_no_share(admission: Admission, clo
         waiting(admission, "a", 10)
 
 
+def test_a_caller_has_a_share_for_a_minute_after_a_request(admission: Admission, clock: Clock) -> None:
+    admission.check("b")
+    clock.now = 60.0
+    waiting(admission, "a", 40)
+    with pytest.raises(Overloaded, match="is yours"):
+        waiting(admission, "a", 20)
+    clock.now = 60.1
+    waiting(admission, "a", 20)
+
+
 def test_an_idle_service_admits_even_more_than_its_queue_holds(admission: Admission) -> None:
     reservation = waiting(admission, "a", 500)
     with pytest.raises(Overloaded):

@@ -286,9 +286,14 @@ async def test_the_language_is_detected_in_the_first_window() -> None:
     found = await Transcriber(fake_config(), infer).detect(pcm(70), Options(headerless=True))
     assert [window.start for window in infer.windows] == [0]
     assert found
+
+
+async def test_silence_has_no_language_and_is_decoded_in_its_time() -> None:
+    infer = Recorded()
     silent = Transcriber(fake_config(vad={"method": "silero"}), infer)
     assert await silent.detect(pcm(0.1), Options(headerless=True)) is None
-    assert len(infer.windows) == 1
+    assert infer.windows == []
+    assert 0 < (await silent.open(pcm(0.1), Options(headerless=True))).decode_s < 5
 
 
 @pytest.mark.parametrize(("use_parallel", "queued_s"), [(True, 60), (False, 30)])
