@@ -94,7 +94,7 @@ def tried(copy: Path, name: str, size: int, seed: int) -> tuple[int, int]:
     if is_noticed(copy, tests, TIMEOUT_S):
         sys.exit(f"the tests of {path} fail without any mutation")
     timeout_s = SLOWER * (time.monotonic() - began) + HANGS_S
-    chosen, missed = sample(ROOT / path, size, seed), 0
+    chosen, missed = sample(copy / path, size, seed), 0
     original = (copy / path).read_bytes()
     for mutation in chosen:
         (copy / path).write_text(mutation.source, "utf-8")
