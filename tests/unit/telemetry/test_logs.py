@@ -18,6 +18,7 @@ from whisper_serve.telemetry.settings import Logging
 def _quiet_afterwards() -> Iterator[None]:
     yield
     set_up_logging(Logging(file=None))
+    logging.getLogger(NAME).propagate = True  # for tests that read the log
 
 
 def write(settings: Logging) -> None:

@@ -1,5 +1,6 @@
 import asyncio
 import io
+import logging
 import time
 from dataclasses import replace
 from typing import Any
@@ -286,6 +287,17 @@ async def test_the_language_is_detected_in_the_first_window() -> None:
     found = await Transcriber(fake_config(), infer).detect(pcm(70), Options(headerless=True))
     assert [window.start for window in infer.windows] == [0]
     assert found
+
+
+@pytest.mark.parametrize(("level", "lines"), [(logging.DEBUG, 1), (logging.INFO, 0)])
+async def test_where_speech_was_found_is_logged_for_those_who_look_for_faults(
+    caplog: pytest.LogCaptureFixture, level: int, lines: int
+) -> None:
+    with caplog.at_level(level, "whisper_serve.transcription.transcriber"):
+        opened = await Transcriber(fake_config(), Recorded()).open(pcm(70), Options(headerless=True))
+    found = [(round(w.start, 2), round(w.start + w.seconds, 2)) for w in opened.windows]
+    assert found[-1][1] == 70
+    assert [vars(record)["windows"] for record in caplog.records] == [found] * lines
 
 
 async def test_silence_has_no_language_and_is_decoded_in_its_time() -> None:
