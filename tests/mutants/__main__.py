@@ -13,8 +13,9 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from io import StringIO
+from math import ceil
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -107,18 +108,19 @@ def tried(copy: Path, name: str, size: int, seed: int) -> tuple[int, int]:
 
 def is_noticed(copy: Path, tests: Sequence[Path], timeout_s: float) -> bool:
     """Whether the tests fail, or do not end."""
-    process = get_context("fork").Process(target=run, args=(copy, tests), daemon=True)
+    process = get_context("fork").Process(target=run, args=(copy, tests, timeout_s), daemon=True)
     process.start()
-    process.join(timeout_s)
-    if process.exitcode is None and process.pid:
+    process.join()
+    assert process.pid
+    with suppress(ProcessLookupError):  # what the tests started and a mutation kept from ending
         os.killpg(process.pid, signal.SIGKILL)
-        process.join()
     return process.exitcode != 0
 
 
-def run(copy: Path, tests: Sequence[Path]) -> None:
+def run(copy: Path, tests: Sequence[Path], timeout_s: float) -> None:
     """In a process of its own: ends it, with 0 where all tests pass. Threads that still wait are not waited for."""
     os.setsid()
+    signal.alarm(ceil(timeout_s))  # ends it, also where its parent is gone
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     os.chdir(copy)
     sys.path[0] = str(copy)
