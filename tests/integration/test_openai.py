@@ -245,7 +245,7 @@ async def test_a_wrong_path_or_method_is_answered_in_openai_s_shape(
         (BadRequest("no"), 400, {}),
         (Overloaded("busy", 7), 429, {"retry-after": "7"}),
         (ModelFailed("broke"), 500, {"x-should-retry": "false"}),
-        (Unavailable("starting"), 503, {}),
+        (Unavailable("starting"), 503, {"retry-after": "1"}),
         (TimedOut("late"), 504, {"x-should-retry": "false"}),
         (KeyError("unforeseen"), 500, {"x-should-retry": "false"}),
     ],
