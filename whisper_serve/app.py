@@ -21,6 +21,7 @@ from whisper_serve.config.resolve import Resolved, resolve
 from whisper_serve.host.hardware import this_machine
 from whisper_serve.serving.autoscaling import autoscaling_config
 from whisper_serve.serving.client import ModelClient
+from whisper_serve.serving.http_protocol import http_bounds, use_bounded_protocol
 from whisper_serve.serving.ray_metrics import export_metrics, exporters
 from whisper_serve.serving.ray_ports import close_replica_port
 from whisper_serve.serving.replica import Replica
@@ -44,6 +45,7 @@ class Ingress:
 
     def __init__(self, config: Resolved, model: "DeploymentHandle[Replica]") -> None:
         close_replica_port()
+        use_bounded_protocol(http_bounds(config.server))  # behind HAProxy callers reach this process
         set_up_logging(config.logging)
         set_up_tracing(config.tracing, "ingress")
         remote = ModelClient(model, config.deployment.max_retries)

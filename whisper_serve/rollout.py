@@ -12,7 +12,7 @@ from whisper_serve.config.load import Config, Sections
 from whisper_serve.config.resolve import Resolved, fetch_weights, resolve
 from whisper_serve.errors import ConfigError, StartError
 from whisper_serve.host.hardware import this_machine
-from whisper_serve.serving.ray_cluster import the_cluster
+from whisper_serve.serving.ray_cluster import serve_environment, the_cluster
 from whisper_serve.telemetry.logs import audit
 from whisper_serve.weights.progress import ProgressBar
 
@@ -22,6 +22,11 @@ FIXED = (  # settings that cannot change while the service runs
     "server.host",
     "server.port",
     "server.proxy",
+    "server.max_url_kb",
+    "server.max_head_kb",
+    "server.max_headers",
+    "server.head_timeout_s",
+    "server.body_timeout_s",
     "server.dashboard",
     "server.object_store_mb",
     "security.tls_cert",
@@ -39,10 +44,12 @@ def download_weights(config: Resolved) -> None:
 
 def deploy(config: Resolved, external_cluster: bool) -> None:
     """Start the HTTP proxy and the two deployments; return when a replica has its model."""
+    environment = {"runtime_env": {"env_vars": serve_environment(config.server)}}
     serve.start(
         proxy_location="EveryNode" if external_cluster else "HeadOnly",
         http_options=http_options(config),
         logging_config=QUIET,
+        controller_options=environment if external_cluster else None,  # Ray of our own has it already
     )
     deploy_app(config)
 

@@ -17,6 +17,9 @@ from loadtest.common.service import free_port
 from tests.conftest import wav
 from tests.faults.test_deaths import Load
 from tests.support.service import FAKE, ROOT, started, wait_until
+from tests.walls.attack import send
+
+TOO_MANY_HEADERS = b"GET /healthz HTTP/1.1\r\n" + b"a: b\r\n" * 101 + b"connection: close\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +47,8 @@ def test_the_service_joins_a_cluster_is_left_to_it_and_a_second_run_takes_over(
             files = {"audio_file": ("a.wav", wav(2))}
             wait_until(lambda: client.get("/readyz").status_code == 200)
             assert client.post("/transcribe", files=files).json()["text"].startswith("2.0 seconds")
+        answers = [send(running.url, TOO_MANY_HEADERS) for _ in range(8)]  # the nodes' proxies take turns
+        assert {answer.split(b" ")[1] for answer in answers} == {b"431"}
 
 
 def test_resources_that_the_cluster_lacks_are_one_sentence(

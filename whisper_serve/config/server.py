@@ -26,6 +26,21 @@ class Server(Section):
     max_upload_mb: float = Field(
         512, gt=0, description="largest request body accepted, in megabytes (1e6 bytes)"
     )
+    max_url_kb: float = Field(16, gt=0, description="longest URL accepted, in kilobytes (1e3 bytes)")
+    max_head_kb: float = Field(
+        64,
+        gt=0,
+        description="largest head of a request (its URL and headers) accepted, in kilobytes (1e3 bytes)",
+    )
+    max_headers: int = Field(100, ge=1, description="headers that a request may have")
+    head_timeout_s: float = Field(
+        30,
+        gt=0,
+        description="time in which the head of a request, or the first one of a connection, must have come",
+    )
+    body_timeout_s: float = Field(
+        30, gt=0, description="time in which each further kilobyte of a request's body must have come"
+    )
     max_audio_s: float = Field(4 * 3600, gt=0, description="longest recording accepted, in seconds")
     max_parallel_windows: int | None = Field(
         None,

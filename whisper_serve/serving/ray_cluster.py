@@ -12,8 +12,11 @@ from ray._private import services, worker
 from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
 
 from whisper_serve.config.resolve import Resolved
+from whisper_serve.config.server import Server
 from whisper_serve.host.hardware import Machine
 from whisper_serve.host.ports import free_port
+from whisper_serve.serving.haproxy import bound_haproxy
+from whisper_serve.serving.proxy import bound_proxy, bounds_for_proxies
 from whisper_serve.serving.ray_ports import close_ports
 
 
@@ -35,6 +38,7 @@ def start_ray(config: Resolved | None) -> str | None:
         context = ray.init(logging_level=logging.ERROR)
     else:
         server = config.server
+        os.environ |= serve_environment(server)
         if server.proxy == "haproxy":
             use_haproxy()
         close_ports()
@@ -57,6 +61,14 @@ def start_ray(config: Resolved | None) -> str | None:
 def start_in_own_session() -> None:
     """Have Ray's processes in a session of their own: a signal to the group of main.py must not end them first."""
     services.ConsolePopen = partial(subprocess.Popen, start_new_session=True)  # type: ignore[misc, assignment]
+
+
+def serve_environment(server: Server) -> dict[str, str]:
+    """What Serve's controller has to find in its environment, and the proxies and replicas that it starts."""
+    return bounds_for_proxies(server) | {
+        "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": f"{bound_proxy.__module__}:{bound_proxy.__name__}",
+        "RAY_SERVE_CONTROLLER_CALLBACK_IMPORT_PATH": f"{bound_haproxy.__module__}:{bound_haproxy.__name__}",
+    }
 
 
 def hide_token() -> None:
