@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from whisper_serve.api.deps import CallerDep, ServiceDep
 from whisper_serve.api.dialect import Dialect
 from whisper_serve.api.errors import Failure, failure_body, refusals
+from whisper_serve.api.form_limits import FormRoute
 from whisper_serve.api.forms import (
     LANGUAGE,
     PROMPT,
@@ -26,7 +27,7 @@ from whisper_serve.text.formats import DEFAULT_LANGUAGE, RenderOptions
 from whisper_serve.text.languages import LANGUAGES
 from whisper_serve.types import Options, Task
 
-router = APIRouter(tags=["whisper-asr-webservice"])
+router = APIRouter(tags=["whisper-asr-webservice"], route_class=FormRoute)
 DIALECT = Dialect(router, failure_body)
 
 REFUSALS = refusals(Failure, without=(404,))

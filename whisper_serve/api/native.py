@@ -11,6 +11,7 @@ from whisper_serve.api import sse
 from whisper_serve.api.deps import CallerDep, ServiceDep, StackDep
 from whisper_serve.api.dialect import Dialect, Stream
 from whisper_serve.api.errors import Failure, failure_body, refusals
+from whisper_serve.api.form_limits import FormRoute
 from whisper_serve.api.forms import (
     VAD,
     FileField,
@@ -26,7 +27,7 @@ from whisper_serve.api.responses import timing_headers
 from whisper_serve.text.formats import rounded
 from whisper_serve.types import Dropped, Gap, Options, Segment, Transcript
 
-router = APIRouter(tags=["transcription"])
+router = APIRouter(tags=["transcription"], route_class=FormRoute)
 STREAM = "/transcribe/stream"
 DIALECT = Dialect(router, failure_body, (Stream(kind="sse", path=STREAM),))
 

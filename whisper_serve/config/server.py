@@ -26,6 +26,9 @@ class Server(Section):
     max_upload_mb: float = Field(
         512, gt=0, description="largest request body accepted, in megabytes (1e6 bytes)"
     )
+    max_urlencoded_mb: float = Field(
+        1, gt=0, description="largest form in a request's body that is URL-encoded, in megabytes (1e6 bytes)"
+    )
     max_url_kb: float = Field(16, gt=0, description="longest URL accepted, in kilobytes (1e3 bytes)")
     max_head_kb: float = Field(
         64,

@@ -1,4 +1,4 @@
-"""The guard of the API: names every caller, and refuses what has no key or is too large before it is read.
+"""The guard of the API: names every caller, and refuses what has no key or is too large, and forms in odd charsets, unread.
 
 Plain ASGI, so that streams and uploads pass without being gathered.
 """
@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from whisper_serve.api.deps import Traffic
 from whisper_serve.api.errors import answer, as_problem
+from whisper_serve.api.form_limits import check_content_type
 from whisper_serve.api.middleware.api_keys import ApiKeys
 from whisper_serve.errors import Overloaded, TranscriptionError
 from whisper_serve.transcription.admission import Admission, Upload
@@ -55,6 +56,7 @@ class Guard:
                     stack.enter_context(self.traffic.request())
                 if scope.get("method") == "POST":
                     self.admission.check(caller)
+                    check_content_type(Headers(scope=scope))
                 upload.grow_to(min(declared(scope), self.max_body_bytes))
             except TranscriptionError as e:
                 await refuse(e, scope, receive, send)

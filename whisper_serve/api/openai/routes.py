@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from whisper_serve.api import sse
 from whisper_serve.api.deps import CallerDep, ServiceDep, StackDep
 from whisper_serve.api.dialect import Dialect, Problem, Stream
+from whisper_serve.api.form_limits import FormRoute
 from whisper_serve.api.openai.forms import Chunking, Details, TranscriptionForm, options_of, render_options
 from whisper_serve.api.openai.schemas import (
     REFUSALS,
@@ -33,7 +34,7 @@ def error_body(request: Request, problem: Problem) -> dict[str, Any]:
     return ErrorAnswer(error=error).model_dump()
 
 
-router = APIRouter(prefix="/v1", tags=["OpenAI"])
+router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=FormRoute)
 DIALECT = Dialect(router, error_body, (Stream(kind="sse", path="/v1/audio/transcriptions"),))
 
 CREATED = 1_663_718_400  # 2022-09-21: Whisper was published
