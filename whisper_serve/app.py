@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
+from ray.serve._private.constants import REPLICA_HEALTH_CHECK_UNHEALTHY_THRESHOLD
 from ray.serve.config import RequestRouterConfig
 from ray.serve.handle import DeploymentHandle
 
@@ -68,6 +69,9 @@ class Ingress:
         traffic.draining, traffic.accepting = True, accepting
         return traffic.running
 
+    async def check_health(self) -> None:
+        """Serve calls it on the loop of the requests: where that is blocked it does not return, and the ingress is replaced."""
+
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_api(self.service, behind_proxy=True)
 
@@ -114,7 +118,8 @@ def build_app(config: Resolved) -> Application:
         ray_actor_options={"num_cpus": 1 if server.dedicated_cpu else 0},
         graceful_shutdown_timeout_s=server.drain_timeout_s,
         health_check_period_s=deployment.health_check_period_s,
-        health_check_timeout_s=deployment.health_check_timeout_s,
+        # Serve replaces a replica after so many checks without an answer
+        health_check_timeout_s=deployment.health_check_timeout_s / REPLICA_HEALTH_CHECK_UNHEALTHY_THRESHOLD,
     )(serve.ingress()(Ingress))
     return ingress.bind(config, model.bind(config))
 

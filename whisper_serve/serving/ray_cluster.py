@@ -68,6 +68,8 @@ def serve_environment(server: Server) -> dict[str, str]:
     return bounds_for_proxies(server) | {
         "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": f"{bound_proxy.__module__}:{bound_proxy.__name__}",
         "RAY_SERVE_CONTROLLER_CALLBACK_IMPORT_PATH": f"{bound_haproxy.__module__}:{bound_haproxy.__name__}",
+        # a frozen ingress cannot drain, and would keep its CPU until then
+        "RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS": "1",
     }
 
 
