@@ -9,7 +9,7 @@ BIN := .venv/bin
 QUICKLY := -p no:schemathesis -p no:hypothesispytest -p no:locust
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check unit coverage mutants lint load load-compare quality bench test-faults test-operations test-cluster test-observability soak docs clean help
+.PHONY: run test check unit coverage mutants lint load load-compare quality bench test-faults test-walls test-operations test-cluster test-observability soak docs clean help
 
 run: .venv/run  ## set up, fetch and verify the weights, serve (CONFIG=my.json)
 	@exec $(BIN)/python main.py --config $(CONFIG)
@@ -74,6 +74,9 @@ test-faults: .venv/dev  ## kill, flood and fuzz it under load; ten minutes, on a
 
 test-operations: .venv/dev  ## stop, kill and crowd it as machines do, in namespaces of its own; as root
 	$(BIN)/python -m tests.operations
+
+test-walls: .venv/dev  ## attack it from outside, while another caller has to be answered; five minutes
+	$(BIN)/python -m pytest tests/walls
 
 soak: .venv/dev  ## hold a load for long, and plot the memory of every process (MINUTES=20)
 	$(BIN)/python -m loadtest.soak --minutes $(or $(MINUTES),20)
