@@ -12,6 +12,7 @@ from functools import cache
 from itertools import chain, groupby
 from math import inf
 from operator import itemgetter
+from typing import BinaryIO
 
 import av
 import av.logging
@@ -22,6 +23,7 @@ from av.container import InputContainer
 
 from whisper_serve.audio.containers import ANY, CONTAINERS, Container
 from whisper_serve.audio.headers import declared_ratio
+from whisper_serve.audio.source import Contents
 from whisper_serve.errors import BadAudio, TooLarge
 from whisper_serve.types import SAMPLE_RATE, Audio, Samples
 
@@ -48,50 +50,66 @@ OPEN_OPTIONS = {
 av.logging.set_level(None)  # FFmpeg writes nothing to stderr
 
 
-def decode(data: bytes, max_seconds: float, accepted: tuple[str, ...] = (ANY,)) -> Audio:
-    """Read the first audio stream of a file of any container, mixed to mono.
+def decode(data: Contents, max_seconds: float, accepted: tuple[str, ...] = (ANY,)) -> Audio:
+    """What `blocks` yields, as one recording, decoded in this process; for files that need not be feared.
 
+    Raises what `blocks` raises. Blocking: call it in a thread. Threads may call it at once.
+    """
+    pcm = bytearray()  # grows in place, where concatenation would double
+    for block in blocks(io.BytesIO(data), data, max_seconds, accepted):
+        pcm.extend(block.data)
+    return as_audio(pcm)
+
+
+def as_audio(pcm: bytearray) -> Audio:
+    """A recording of float32 samples. One sample at 44.1 kHz is a third of one here, and may leave none."""
+    return Audio(np.frombuffer(pcm or bytearray(4), np.float32))
+
+
+def blocks(
+    file: BinaryIO, data: Contents, max_seconds: float, accepted: tuple[str, ...] = (ANY,)
+) -> Iterator[Samples]:
+    """Read the first audio stream of a file of any container, mixed to mono, block by block.
+
+    file: at its beginning. data: what it holds.
     accepted: file-name extensions, such as ".mp3", or ANY. What counts is the
     container found in the bytes, under any of its extensions.
 
     Raises BadAudio if the container is not accepted, holds no sound, or is cut
-    short or damaged; TooLarge beyond max_seconds, as soon as that much is
-    read. Blocking: call it in a thread. Threads may call it at once.
+    short or damaged; TooLarge beyond max_seconds, as soon as that much is read.
     """
     if not data:
         raise BadAudio("the file is empty")
-    with _opened(data) as source:
+    with _opened(file, data) as source:
         container = CONTAINERS[source.format.name]
         _check_accepted(container, accepted)
         _check_start(container, data)
         reader = _Reader(source, container)
         if reader.declared_s > max_seconds + TOLERANCE_S:
-            raise _too_long(max_seconds)
+            raise too_long(max_seconds)
         try:
-            pcm = _concatenate(_at_16k(_mono(reader.frames())), max_seconds)
+            yield from _limited(_at_16k(_mono(reader.frames())), max_seconds)
         except av.FFmpegError as e:
             raise BadAudio(f"the recording is damaged after {reader.decoded_s:.1f} s") from e
     _check_complete(reader.decoded_s, max(reader.declared_s, reader.decoded_s * declared_ratio(data)))
-    # One sample at 44.1 kHz is a third of one here, and may leave none.
-    return Audio(np.frombuffer(pcm or bytearray(4), np.float32))
 
 
-def from_pcm(data: bytes, max_seconds: float = inf) -> Audio:
+def from_pcm(data: Contents, max_seconds: float = inf) -> Audio:
     """Read headerless sound: 16-bit little-endian, mono, at SAMPLE_RATE. Raises BadAudio, TooLarge."""
     if not data:
         raise BadAudio("there is no sound: zero bytes were sent")
     if len(data) % 2:
         raise BadAudio(f"16-bit samples take an even number of bytes; {len(data)} were sent")
     if len(data) / 2 / SAMPLE_RATE > max_seconds:
-        raise _too_long(max_seconds)
+        raise too_long(max_seconds)
     samples = np.frombuffer(data, "<i2").astype(np.float32)
     samples /= 32768
     return Audio(samples)
 
 
-def _opened(data: bytes) -> InputContainer:
+def _opened(file: BinaryIO, data: Contents) -> InputContainer:
     try:
-        return av.open(io.BytesIO(data), "r", options=OPEN_OPTIONS, metadata_errors="replace")
+        return av.open(file, "r", options=OPEN_OPTIONS, metadata_errors="replace")
     except av.FFmpegError as e:
         if data[8:12] == b"WAVE":
             raise BadAudio("no sound in this file: its WAV header is damaged, or nothing follows it") from e
@@ -105,7 +123,7 @@ def _check_accepted(container: Container, accepted: tuple[str, ...]) -> None:
         raise BadAudio(f"this is {container.name} audio; this server takes {', '.join(accepted)}")
 
 
-def _check_start(container: Container, data: bytes) -> None:
+def _check_start(container: Container, data: Contents) -> None:
     """MP3 alone plays from anywhere: a file that lost its beginning shows by its first bytes only."""
     head = data[:4096].lstrip(b"\0")
     if container is CONTAINERS["mp3"] and head and not head.startswith(MP3_STARTS):
@@ -235,15 +253,14 @@ def _clipped(block: Samples) -> Samples:
     return block
 
 
-def _concatenate(blocks: Iterable[Samples], max_seconds: float) -> bytearray:
-    """Bytes of all blocks, one after another; a bytearray grows in place where concatenation would double."""
-    pcm = bytearray()
+def _limited(blocks: Iterable[Samples], max_seconds: float) -> Iterator[Samples]:
+    samples = 0
     for block in blocks:
-        pcm.extend(block.data)
-        if len(pcm) > max_seconds * SAMPLE_RATE * block.itemsize:
-            raise _too_long(max_seconds)
-    return pcm
+        samples += len(block)
+        if samples > max_seconds * SAMPLE_RATE:
+            raise too_long(max_seconds)
+        yield block
 
 
-def _too_long(max_seconds: float) -> TooLarge:
+def too_long(max_seconds: float) -> TooLarge:
     return TooLarge(f"more than {max_seconds:g} s of audio; the limit is {max_seconds:g} s")

@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Iterator
 
+from whisper_serve.audio.source import Contents
 from whisper_serve.types import SAMPLE_RATE
 
 PCM_BYTES_A_SECOND = 2 * SAMPLE_RATE  # of 16-bit mono: the guess where no header says more
@@ -13,7 +14,7 @@ IFF = {b"RIFF": ("<4sI", b"data"), b"FORM": (">4sI", b"SSND")}  # chunk header; 
 MAX_CHUNKS = 64  # no healthy file has more before its sound
 
 
-def expected_seconds(data: bytes, longest: float, headerless: bool = False) -> float:
+def expected_seconds(data: Contents, longest: float, headerless: bool = False) -> float:
     """About how long a recording is, before it is decoded: from 0 to `longest`, whatever its header says.
 
     FLAC by its STREAMINFO block (RFC 9639, section 8.2), WAV by its chunks `fmt ` and `data`; any other
@@ -25,7 +26,7 @@ def expected_seconds(data: bytes, longest: float, headerless: bool = False) -> f
     return min(declared, len(data) / FEWEST_BYTES_A_SECOND, longest)
 
 
-def declared_ratio(data: bytes) -> float:
+def declared_ratio(data: Contents) -> float:
     """How many times more sound the header of a WAV or AIFF file declares than follows it; 1 if none is missing.
 
     FFmpeg does not report it. A size of zero or of two gigabytes declares nothing: it was written before the
@@ -39,7 +40,7 @@ def declared_ratio(data: bytes) -> float:
     return 1.0
 
 
-def _flac_seconds(data: bytes) -> float | None:
+def _flac_seconds(data: Contents) -> float | None:
     if len(data) < 26 or data[:4] != b"fLaC" or data[4] & 0x7F:  # its first block is STREAMINFO, of type 0
         return None
     fields = int.from_bytes(data[18:26], "big")
@@ -48,7 +49,7 @@ def _flac_seconds(data: bytes) -> float | None:
     return samples / rate if rate and samples else None
 
 
-def _wav_seconds(data: bytes) -> float | None:
+def _wav_seconds(data: Contents) -> float | None:
     if data[:4] != b"RIFF":
         return None
     bytes_a_second = 0
@@ -61,7 +62,7 @@ def _wav_seconds(data: bytes) -> float | None:
     return None
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(data: Contents) -> Iterator[tuple[bytes, int, int]]:
     """Name, offset and declared size in bytes of each chunk of a WAV or AIFF file."""
     if data[:4] not in IFF:
         return
