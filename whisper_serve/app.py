@@ -17,6 +17,7 @@ from ray.serve.handle import DeploymentHandle
 
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
+from whisper_serve.audio.decode_workers import DecodeWorkers
 from whisper_serve.config.load import load_config
 from whisper_serve.config.resolve import Resolved, resolve
 from whisper_serve.host.hardware import this_machine
@@ -50,7 +51,9 @@ class Ingress:
         set_up_logging(config.logging)
         set_up_tracing(config.tracing, "ingress")
         remote = ModelClient(model, config.deployment.max_retries)
-        transcriber = Transcriber(config, remote.infer, Admission(bounds(config)))
+        workers = DecodeWorkers(config.limits.max_decodes, config.decoding, count_lost_decoder)
+        workers.start()
+        transcriber = Transcriber(config, remote.infer, Admission(bounds(config)), workers.decode)
         transcriber.warm_up()
         may_be_idle = config.deployment.fewest == 0  # a check would start a replica
         ready = takes_requests if may_be_idle else remote.ready
@@ -82,6 +85,10 @@ async def cluster_metrics() -> str:
 
 async def takes_requests() -> bool:
     return True
+
+
+def count_lost_decoder(reason: str) -> None:
+    record(metrics.DECODERS_LOST, reason=reason)
 
 
 def bounds(config: Resolved) -> Bounds:

@@ -18,6 +18,7 @@ from whisper_serve.api.forms import (
     Blank,
     FileField,
     Language,
+    contents,
     one_of,
     vad_options,
 )
@@ -75,7 +76,7 @@ async def asr(
         vad=vad_options(vad_filter),
         headerless=not encode,
     )
-    transcript = await service.transcriber.transcribe(await audio_file.read(), options, caller)
+    transcript = await service.transcriber.transcribe(await contents(audio_file), options, caller)
     response = rendered(request, transcript, OUTPUTS[output], RenderOptions(words=word_timestamps))
     response.headers["asr-engine"] = transcript.engine or service.config.engine
     name = quote(audio_file.filename or "audio_file")
@@ -92,7 +93,7 @@ async def detect_language(
 ) -> Detected:
     """The language of the first speech in a recording."""
     options = Options(headerless=not encode)
-    result = await service.transcriber.detect(await audio_file.read(), options, caller)
+    result = await service.transcriber.detect(await contents(audio_file), options, caller)
     code = result.language if result else DEFAULT_LANGUAGE
     confidence = result.language_probability if result else 0.0
     return Detected(detected_language=LANGUAGES[code], language_code=code, confidence=round(confidence, 4))

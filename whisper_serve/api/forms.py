@@ -7,6 +7,7 @@ from fastapi import File, Form, UploadFile
 from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BeforeValidator
 
+from whisper_serve.audio.source import Sent
 from whisper_serve.text.languages import language_code
 from whisper_serve.types import Task, VadOptions
 
@@ -81,6 +82,12 @@ ParallelField = Annotated[
     bool,
     Form(description="false: transcribe the windows of the recording one after another", examples=[False]),
 ]
+
+
+async def contents(upload: UploadFile) -> Sent:
+    """The bytes of an upload in memory; of a larger one the file it is in, which is not read here."""
+    in_file: bool = getattr(upload.file, "_rolled", False)  # as Starlette itself finds out
+    return upload.file if in_file else await upload.read()
 
 
 def vad_options(vad: bool | None) -> VadOptions | None:

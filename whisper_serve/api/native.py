@@ -21,6 +21,7 @@ from whisper_serve.api.forms import (
     PromptField,
     TaskField,
     TemperatureField,
+    contents,
     vad_options,
 )
 from whisper_serve.api.responses import timing_headers
@@ -127,7 +128,7 @@ async def transcribe(
 ) -> Transcribed:
     """Transcribe a recording."""
     options = form.options()
-    transcript = await service.transcriber.transcribe(await form.audio_file.read(), options, caller)
+    transcript = await service.transcriber.transcribe(await contents(form.audio_file), options, caller)
     response.headers.update(timing_headers(request, transcript))
     return as_answer(request, transcript, options)
 
@@ -143,7 +144,7 @@ async def transcribe_stream(
     event is what POST /transcribe answers, or its error.
     """
     options = form.options()
-    data = await form.audio_file.read()
+    data = await contents(form.audio_file)
     return await sse.respond(request, stack, data, options, lambda u: as_event(request, u, options))
 
 

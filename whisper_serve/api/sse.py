@@ -19,6 +19,7 @@ from fastapi.sse import EventSourceResponse, format_sse_event
 from whisper_serve.api.deps import Service, get_service
 from whisper_serve.api.errors import as_body, as_problem
 from whisper_serve.api.responses import timing_headers
+from whisper_serve.audio.source import Sent
 from whisper_serve.text.formats import dumped
 from whisper_serve.transcription.transcriber import Recording, Step, collect
 from whisper_serve.types import Options, Transcript
@@ -50,7 +51,7 @@ AsEvent = Callable[[Update], Event | None]  # an update in a dialect's words; No
 
 
 async def respond(
-    request: Request, stack: AsyncExitStack, data: bytes, options: Options, as_event: AsEvent
+    request: Request, stack: AsyncExitStack, data: Sent, options: Options, as_event: AsEvent
 ) -> EventSourceResponse:
     """Decode and admit, raising what Transcriber.admitted does; then answer, with an event for each update.
 

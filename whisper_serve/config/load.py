@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from whisper_serve.config.model import Deployment, Model, Quality, Vad
-from whisper_serve.config.server import Security, Server
+from whisper_serve.config.server import Decoding, Security, Server
 from whisper_serve.errors import ConfigError
 from whisper_serve.section import Section, nearest, settings_of
 from whisper_serve.telemetry.settings import Logging, Tracing
@@ -31,6 +31,7 @@ class Sections(Section):
 
     server: Server = Server()
     security: Security = Security()
+    decoding: Decoding = Decoding()
     model: Model = Model()
     deployment: Deployment = Deployment()
     vad: Vad = Vad()

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
+from pydantic.dataclasses import dataclass
 
+from whisper_serve.audio.decode_limits import DecodeLimits
 from whisper_serve.config.defaults import MIN_DECODES, per_device
-from whisper_serve.section import Section, refusal
+from whisper_serve.section import STRICT, Section, refusal
 
 
 class Server(Section):
@@ -69,7 +71,8 @@ class Server(Section):
     max_decodes: int | None = Field(
         None,
         ge=1,
-        description=f"recordings an ingress decodes at once; null: half the CPUs, at least {MIN_DECODES}",
+        description="recordings an ingress decodes at once, each in a process that is kept warm; null: half the CPUs, "
+        f"at least {MIN_DECODES}",
     )
     request_timeout_s: float = Field(
         300, gt=0, description="time a request may take, waiting included; its length adds to it"
@@ -118,6 +121,11 @@ class Server(Section):
     dashboard_port: int = Field(
         8265, ge=1, le=65535, description="port of Ray's dashboard; the next free one if it is taken"
     )
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class Decoding(DecodeLimits):
+    """Each field of DecodeLimits is a setting."""
 
 
 class Key(Section):

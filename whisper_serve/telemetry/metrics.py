@@ -62,6 +62,12 @@ REAL_TIME_FACTOR = row(
 DECODE_TIME = row(
     "counter", "decode_seconds", "time spent decoding recordings and splitting them into windows"
 )
+DECODERS_LOST = row(
+    "counter",
+    "decoders_lost",
+    "decoding processes that ended with their recording: it took too much cpu, memory or clock, its caller left, or a crash",
+    "reason",
+)
 QUEUE_TIME = row(
     "histogram", "queue_seconds", "the longest a request's window waited for a replica", buckets=REQUEST_S
 )

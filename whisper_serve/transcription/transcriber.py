@@ -6,7 +6,7 @@ Knows no HTTP, no Ray and no engine: it is given the function that transcribes o
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +17,9 @@ import numpy as np
 
 from whisper_serve.audio import vad
 from whisper_serve.audio.decode import decode, from_pcm
+from whisper_serve.audio.decode_workers import Cancellation
 from whisper_serve.audio.headers import expected_seconds
+from whisper_serve.audio.source import Sent, Source
 from whisper_serve.config.resolve import Resolved
 from whisper_serve.errors import ModelFailed
 from whisper_serve.telemetry import tracing
@@ -41,6 +43,14 @@ from whisper_serve.types import (
 )
 
 log = logging.getLogger(__name__)
+
+# Decodes a recording, up to so many seconds, of these formats: DecodeWorkers.decode, which says what it raises.
+Decode = Callable[[Source, float, tuple[str, ...], Cancellation], Audio]
+
+
+def decode_here(source: Source, max_seconds: float, accepted: tuple[str, ...], _: Cancellation) -> Audio:
+    """Decode in this process, which a hostile file may keep busy or crash: for tests and tools."""
+    return decode(source.data, max_seconds, accepted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +81,16 @@ class Step:
 class Transcriber:
     """One for each ingress. `admission` bounds what its requests may take together."""
 
-    def __init__(self, config: Resolved, infer: Infer, admission: Admission | None = None) -> None:
+    def __init__(
+        self,
+        config: Resolved,
+        infer: Infer,
+        admission: Admission | None = None,
+        decode: Decode = decode_here,
+    ) -> None:
         server, quality = config.server, config.quality
         self.infer = infer
+        self._decode = decode
         self.admission = admission or Admission(Bounds())
         self._max_parallel = config.limits.max_parallel_windows
         self._max_audio_s = server.max_audio_s
@@ -84,18 +101,18 @@ class Transcriber:
         self._temperatures = quality.temperatures
         self._filters = quality.filters
         self._thresholds: filters.Thresholds = quality
-        self._decoders = ThreadPoolExecutor(config.limits.max_decodes, "decode")
+        self._threads = ThreadPoolExecutor(config.limits.max_decodes, "decode")
 
     def warm_up(self) -> None:
         """Load what the first recording would wait for."""
         vad.windows(Audio(np.zeros(SAMPLE_RATE, np.float32)), self._vad)
 
-    async def transcribe(self, data: bytes, options: Options, caller: str = "") -> Transcript:
+    async def transcribe(self, data: Sent, options: Options, caller: str = "") -> Transcript:
         """The whole transcript. Raises what `admitted` and `steps` raise."""
         async with self.admitted(data, options, caller) as recording:
             return collect(recording, [step async for step in self.steps(recording)])
 
-    async def detect(self, data: bytes, options: Options, caller: str = "") -> WindowResult | None:
+    async def detect(self, data: Sent, options: Options, caller: str = "") -> WindowResult | None:
         """The first window's result, for its language; None where the recording has no speech."""
         async with self.admitted(data, options, caller) as recording:
             if not recording.windows:
@@ -104,14 +121,14 @@ class Transcriber:
             return await deadline.in_time(self.infer(recording.windows[0]), recording.until)
 
     @asynccontextmanager
-    async def admitted(self, data: bytes, options: Options, caller: str) -> AsyncIterator[Recording]:
+    async def admitted(self, data: Sent, options: Options, caller: str) -> AsyncIterator[Recording]:
         """Reserve room for a recording, then decode and split it; the reservation ends with the block.
 
         Raises Overloaded, before it is decoded where its expected length is too much; TimedOut, BadAudio, TooLarge.
         """
         began = time.monotonic()
         with self.admission.reservation(caller) as reservation:
-            reservation.reserve(expected_seconds(data, self._max_audio_s, options.headerless))
+            reservation.reserve(expected_seconds(Source(data).data, self._max_audio_s, options.headerless))
             recording = await deadline.in_time(self.open(data, options), began + self._timeout.seconds())
             del data
             pending_s = sum(window.seconds for window in recording.windows)
@@ -119,23 +136,30 @@ class Transcriber:
             until = began + self._timeout.seconds(recording.duration)
             yield replace(recording, reservation=reservation, until=until)
 
-    async def open(self, data: bytes, options: Options) -> Recording:
-        """Decode and split a recording, in a thread. Raises BadAudio, TooLarge."""
+    async def open(self, data: Sent, options: Options) -> Recording:
+        """Decode and split a recording, in a thread. Raises what `decode` raises."""
         began = time.perf_counter()
-        loop = asyncio.get_running_loop()
-        with tracing.span("decode", bytes=len(data)):
-            audio, spans = await loop.run_in_executor(self._decoders, self._decode_and_split, data, options)
+        source, cancellation, loop = Source(data), Cancellation(), asyncio.get_running_loop()
+        with tracing.span("decode", bytes=len(source.data)):
+            try:
+                audio, spans = await loop.run_in_executor(
+                    self._threads, self._decode_and_split, source, options, cancellation
+                )
+            finally:  # the caller may be gone
+                cancellation.cancel()
         windows = tuple(Window(audio.samples[s.start : s.end], s.start / SAMPLE_RATE, options) for s in spans)
         if log.isEnabledFor(logging.DEBUG):
             found = [(round(w.start, 2), round(w.start + w.seconds, 2)) for w in windows]
             log.debug("speech found", extra={"audio_seconds": round(audio.seconds, 2), "windows": found})
         return Recording(windows, audio.seconds, options, time.perf_counter() - began)
 
-    def _decode_and_split(self, data: bytes, options: Options) -> tuple[Audio, list[vad.Span]]:
+    def _decode_and_split(
+        self, source: Source, options: Options, cancellation: Cancellation
+    ) -> tuple[Audio, list[vad.Span]]:
         if options.headerless:
-            audio = from_pcm(data, self._max_audio_s)
+            audio = from_pcm(source.data, self._max_audio_s)
         else:
-            audio = decode(data, self._max_audio_s, self._accepted)
+            audio = self._decode(source, self._max_audio_s, self._accepted, cancellation)
         return audio, vad.windows(audio, options.vad or self._vad, self._window_s)
 
     async def steps(self, recording: Recording) -> AsyncGenerator[Step, None]:

@@ -1,8 +1,10 @@
 import asyncio
 import io
 import logging
+import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,12 @@ import pytest
 import soundfile
 
 from tests.conftest import fake_config, fake_infer, wav
+from whisper_serve.audio.decode_workers import Cancellation
+from whisper_serve.audio.source import Source
 from whisper_serve.errors import BadAudio, ModelFailed, TimedOut, TooLarge
 from whisper_serve.transcription.admission import Admission, Bounds, Reservation
 from whisper_serve.transcription.transcriber import Recording, Step, Transcriber, collect
-from whisper_serve.types import SAMPLE_RATE, Options, Segment, Timings, Window, WindowResult
+from whisper_serve.types import SAMPLE_RATE, Audio, Options, Segment, Timings, Window, WindowResult
 
 pytestmark = pytest.mark.anyio
 
@@ -329,6 +333,32 @@ async def test_windows_of_a_caller_who_leaves_are_cancelled() -> None:
     await steps.aclose()
     await asyncio.sleep(0)
     assert infer.in_flight == 0
+
+
+async def test_a_recording_is_no_longer_decoded_when_its_caller_leaves() -> None:
+    begun, stopped = threading.Event(), threading.Event()
+
+    def decode(source: Source, seconds: float, accepted: tuple[str, ...], caller: Cancellation) -> Audio:
+        with caller.calling(stopped.set):
+            begun.set()
+            assert stopped.wait(10)
+        raise BadAudio("nobody is told")
+
+    transcriber = Transcriber(fake_config(), Recorded(), decode=decode)
+    request = asyncio.create_task(transcriber.transcribe(wav(1), Options()))
+    assert await asyncio.to_thread(begun.wait, 10)
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    assert stopped.is_set()
+
+
+async def test_a_recording_in_a_file_is_transcribed_like_one_in_memory(tmp_path: Path) -> None:
+    path, transcriber = tmp_path / "recording", Transcriber(fake_config(), Recorded())
+    path.write_bytes(wav(3))
+    with path.open("rb") as file:
+        transcript = await transcriber.transcribe(file, Options())
+    assert transcript.text == (await transcriber.transcribe(wav(3), Options())).text
 
 
 async def test_what_is_not_audio_or_too_long_is_refused_before_the_model_is_asked() -> None:

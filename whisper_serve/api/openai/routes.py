@@ -8,6 +8,7 @@ from whisper_serve.api import sse
 from whisper_serve.api.deps import CallerDep, ServiceDep, StackDep
 from whisper_serve.api.dialect import Dialect, Problem, Stream
 from whisper_serve.api.form_limits import FormRoute
+from whisper_serve.api.forms import contents
 from whisper_serve.api.openai.forms import Chunking, Details, TranscriptionForm, options_of, render_options
 from whisper_serve.api.openai.schemas import (
     REFUSALS,
@@ -60,7 +61,7 @@ async def transcriptions(
     check_model(service.config, form.model)
     render = render_options(form, details)
     options = options_of(form, render, "transcribe", details, chunking.vad())
-    data = await form.file.read()
+    data = await contents(form.file)
     if details.stream:
         return await sse.respond(request, stack, data, options, lambda u: as_event(u, render.logprobs))
     transcript = await service.transcriber.transcribe(data, options, caller)
@@ -75,7 +76,7 @@ async def translations(
     check_model(service.config, form.model)
     render = render_options(form)
     options = options_of(form, render, "translate")
-    transcript = await service.transcriber.transcribe(await form.file.read(), options, caller)
+    transcript = await service.transcriber.transcribe(await contents(form.file), options, caller)
     return rendered(request, transcript, form.response_format, render)
 
 
