@@ -51,8 +51,10 @@ class Ingress:
         set_up_logging(config.logging)
         set_up_tracing(config.tracing, "ingress")
         remote = ModelClient(model, config.deployment.max_retries)
-        workers = DecodeWorkers(config.limits.max_decodes, config.decoding, count_lost_decoder)
-        workers.start()
+        workers = DecodeWorkers(
+            config.limits.max_decodes + config.server.max_long_decodes, config.decoding, count_lost_decoder
+        )
+        workers.start(config.limits.max_decodes)
         transcriber = Transcriber(config, remote.infer, Admission(bounds(config)), workers.decode)
         transcriber.warm_up()
         may_be_idle = config.deployment.fewest == 0  # a check would start a replica

@@ -31,7 +31,7 @@ def lost() -> list[str]:
 def pool(lost: list[str], limits: DecodeLimits = PATIENT) -> Iterator[tuple[DecodeWorkers, psutil.Process]]:
     """One worker, and its process."""
     workers = DecodeWorkers(1, limits, lost.append)
-    workers.start()
+    workers.start(1)
     try:
         (server,) = psutil.Process().children()
         (process,) = server.children()
@@ -121,7 +121,7 @@ def test_the_workers_of_a_killed_process_end_even_while_they_decode() -> None:
 
 def decode_for_ever() -> None:
     workers = DecodeWorkers(2, PATIENT)
-    workers.start()
+    workers.start(2)
     print(psutil.Process().children()[0].pid, flush=True)
     workers.decode(Source(flac_with_comments()), 60)
 

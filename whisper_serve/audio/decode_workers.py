@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from itertools import cycle
 from mmap import mmap
-from queue import SimpleQueue
+from queue import LifoQueue
 
 from whisper_serve.audio.containers import ANY
 from whisper_serve.audio.decode import as_audio
@@ -107,27 +107,25 @@ class DecodeWorkers:
         limits: DecodeLimits | None = None,
         killed: Callable[[str], None] = lambda reason: None,
     ) -> None:
-        self.count = count
+        self._count = count
         self._limits = limits or DecodeLimits()
         self._killed = killed
         self._server = _ForkServer()
-        self._idle = SimpleQueue[_Worker | None]()  # None: to be forked
+        self._idle = LifoQueue[_Worker | None]()  # None: to be forked; the warmest is taken
         for _ in range(count):
             self._idle.put(None)
 
-    def start(self) -> None:
-        """Fork all workers, which are else forked as they are needed. Raises Unavailable where that fails."""
-        for _ in range(self.count):
-            worker = self._idle.get()
-            try:
-                worker = self._server.living(worker)
-            finally:
-                self._idle.put(worker)
+    def start(self, warm: int) -> None:
+        """Fork so many workers; the others are forked when they are needed. Raises Unavailable where that fails."""
+        for _ in range(warm):
+            self._idle.get()
+        for _ in range(warm):
+            self._idle.put(self._server.living(None))
 
     def close(self) -> None:
         """End all processes. Nothing may be decoded meanwhile, or later."""
         self._server.stop()
-        for _ in range(self.count):
+        for _ in range(self._count):
             if worker := self._idle.get():
                 worker.close()
 

@@ -6,6 +6,7 @@ from typing import Literal
 Device = Literal["cpu", "cuda"]
 
 MIN_DECODES = 2  # at once in an ingress, however few CPUs there are
+PATIENCE_S = 0.2  # what takes longer to decode makes room; a clip of 10 s takes a tenth of it
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from whisper_serve.audio.decode_limits import DecodeLimits
-from whisper_serve.config.defaults import MIN_DECODES, per_device
+from whisper_serve.config.defaults import MIN_DECODES, PATIENCE_S, per_device
 from whisper_serve.section import STRICT, Section, refusal
 
 
@@ -73,6 +73,12 @@ class Server(Section):
         ge=1,
         description="recordings an ingress decodes at once, each in a process that is kept warm; null: half the CPUs, "
         f"at least {MIN_DECODES}",
+    )
+    max_long_decodes: int = Field(
+        8,
+        ge=0,
+        description="recordings decoded beyond those, because they have taken more than "
+        f"{PATIENCE_S:g} s: short ones need not wait for them",
     )
     request_timeout_s: float = Field(
         300, gt=0, description="time a request may take, waiting included; its length adds to it"

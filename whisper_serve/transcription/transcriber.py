@@ -20,6 +20,7 @@ from whisper_serve.audio.decode import decode, from_pcm
 from whisper_serve.audio.decode_workers import Cancellation
 from whisper_serve.audio.headers import expected_seconds
 from whisper_serve.audio.source import Sent, Source
+from whisper_serve.config.defaults import PATIENCE_S
 from whisper_serve.config.resolve import Resolved
 from whisper_serve.errors import ModelFailed
 from whisper_serve.telemetry import tracing
@@ -29,6 +30,7 @@ from whisper_serve.transcription.admission import Admission, Bounds, Reservation
 from whisper_serve.transcription.language_policy import LanguagePolicy
 from whisper_serve.transcription.ordered_map import OrderedMap
 from whisper_serve.transcription.temperature_fallback import Infer, transcribe_with_fallback
+from whisper_serve.transcription.turns import Turns
 from whisper_serve.types import (
     SAMPLE_RATE,
     Audio,
@@ -101,7 +103,8 @@ class Transcriber:
         self._temperatures = quality.temperatures
         self._filters = quality.filters
         self._thresholds: filters.Thresholds = quality
-        self._threads = ThreadPoolExecutor(config.limits.max_decodes, "decode")
+        self._turns = Turns(config.limits.max_decodes, server.max_long_decodes, PATIENCE_S)
+        self._threads = ThreadPoolExecutor(config.limits.max_decodes + server.max_long_decodes, "decode")
 
     def warm_up(self) -> None:
         """Load what the first recording would wait for."""
@@ -129,24 +132,27 @@ class Transcriber:
         began = time.monotonic()
         with self.admission.reservation(caller) as reservation:
             reservation.reserve(expected_seconds(Source(data).data, self._max_audio_s, options.headerless))
-            recording = await deadline.in_time(self.open(data, options), began + self._timeout.seconds())
+            recording = await deadline.in_time(
+                self.open(data, options, caller), began + self._timeout.seconds()
+            )
             del data
             pending_s = sum(window.seconds for window in recording.windows)
             reservation.update(recording.duration, pending_s, self._parallel(options) * self._window_s)
             until = began + self._timeout.seconds(recording.duration)
             yield replace(recording, reservation=reservation, until=until)
 
-    async def open(self, data: Sent, options: Options) -> Recording:
-        """Decode and split a recording, in a thread. Raises what `decode` raises."""
-        began = time.perf_counter()
+    async def open(self, data: Sent, options: Options, caller: str = "") -> Recording:
+        """Decode and split a recording, in a thread, when it is the caller's turn. Raises what `decode` raises."""
         source, cancellation, loop = Source(data), Cancellation(), asyncio.get_running_loop()
-        with tracing.span("decode", bytes=len(source.data)):
-            try:
-                audio, spans = await loop.run_in_executor(
-                    self._threads, self._decode_and_split, source, options, cancellation
-                )
-            finally:  # the caller may be gone
-                cancellation.cancel()
+        began = time.perf_counter()
+        async with self._turns.turn(caller):
+            with tracing.span("decode", bytes=len(source.data)):
+                try:
+                    audio, spans = await loop.run_in_executor(
+                        self._threads, self._decode_and_split, source, options, cancellation
+                    )
+                finally:  # the caller may be gone
+                    cancellation.cancel()
         windows = tuple(Window(audio.samples[s.start : s.end], s.start / SAMPLE_RATE, options) for s in spans)
         if log.isEnabledFor(logging.DEBUG):
             found = [(round(w.start, 2), round(w.start + w.seconds, 2)) for w in windows]

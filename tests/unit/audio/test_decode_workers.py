@@ -23,7 +23,7 @@ LOST: list[str] = []
 @pytest.fixture(scope="module")
 def workers() -> Iterator[DecodeWorkers]:
     pool = DecodeWorkers(1, LIMITS, LOST.append)
-    pool.start()
+    pool.start(1)
     yield pool
     pool.close()
 
