@@ -1,4 +1,4 @@
-"""Makes damaged recordings from whole ones, reproducibly by seed.
+"""Makes damaged recordings from whole ones, some of them made to cost much, reproducibly by seed.
 
 As a program it decodes one after another in this process, with limits on time and memory:
 
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.support import hostile_audio
 from whisper_serve.audio.decode import decode
 from whisper_serve.errors import BadAudio, TooLarge
 
@@ -27,11 +28,18 @@ SETTLED = 100  # decodes after which a process no longer grows
 MAGIC = (0, 1, 0x7F, 0x80, 0xFF)
 EXTREMES = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x80\0\0\0")
 
+COSTLY = (  # few enough of each that they cost little
+    hostile_audio.matroska_with_tags(100),
+    hostile_audio.matroska_with_private(100_000),
+    hostile_audio.flac_with_comments(1_000),
+    hostile_audio.mp4_with_times(10_000),
+)
+
 
 @lru_cache
 def recordings(folder: Path) -> tuple[bytes, ...]:
     files = sorted(file for name in ("formats", "invalid") for file in (folder / name).iterdir())
-    return tuple(file.read_bytes() for file in files if file.suffix not in (".jsonl", ".md"))
+    return tuple(file.read_bytes() for file in files if file.suffix not in (".jsonl", ".md")) + COSTLY
 
 
 def mutant(folder: Path, seed: int) -> bytes:

@@ -10,10 +10,12 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
+import httpx
 import pytest
 
 from loadtest.common import speech
 from tests.faults.mutants import LONGEST_S, mutant
+from tests.support import hostile_audio
 from tests.support.service import FAKE, ROOT, memory_mb, started
 
 FILES = int(os.environ.get("FUZZ", "20000"))
@@ -41,6 +43,12 @@ def decoded(span: tuple[int, int]) -> tuple[list[str], float]:
     return found, grown
 
 
+def post(client: httpx.Client, data: bytes, id: str) -> int:
+    return client.post(
+        "/transcribe", files={"audio_file": ("a", data)}, headers={"x-request-id": id}
+    ).status_code
+
+
 def test_no_damaged_file_breaks_the_decoder(capsys: pytest.CaptureFixture[str]) -> None:
     cuts = [FILES * part // (PROCESSES * 4) for part in range(PROCESSES * 4 + 1)]
     with ThreadPoolExecutor(PROCESSES) as pool:
@@ -62,15 +70,14 @@ def test_no_damaged_file_breaks_the_service(capsys: pytest.CaptureFixture[str]) 
             def status(seed: int) -> int:
                 if seed % (REQUESTS // 4) == 0:
                     memory.append(memory_mb(service))
-                files = {"audio_file": ("a", mutant(FOLDER, seed))}
-                return client.post(
-                    "/transcribe", files=files, headers={"x-request-id": f"seed-{seed}"}
-                ).status_code
+                return post(client, mutant(FOLDER, seed), f"seed-{seed}")
 
             statuses = Counter(pool.map(status, range(REQUESTS)))
+            costly = {name: post(client, made(), name) for name, made in hostile_audio.FILES.items()}
         memory.append(memory_mb(service))
     with capsys.disabled():
         print(f"\n{REQUESTS} damaged files sent: {dict(statuses)}; memory {[round(mb) for mb in memory]} MB")
     assert set(statuses) <= {200, 400, 413}
+    assert set(costly.values()) == {400}, costly
     assert memory[-1] - memory[1] < GROWTH_MB
     assert "unforeseen" not in service.output

@@ -54,6 +54,12 @@ def test_a_worker_decodes_what_this_process_would(workers: DecodeWorkers, second
     np.testing.assert_array_equal(workers.decode(Source(data), 80).samples, decode(data, 80).samples)
 
 
+def test_no_decoding_process_has_threads(workers: DecodeWorkers) -> None:
+    """A process that has some cannot be forked safely."""
+    assert is_well(workers)
+    assert [process.num_threads() for process in psutil.Process().children(recursive=True)] == [1, 1]
+
+
 def test_a_file_is_decoded_where_it_lies(workers: DecodeWorkers, tmp_path: Path) -> None:
     path = tmp_path / "recording"
     path.write_bytes(wav(2))
