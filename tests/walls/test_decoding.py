@@ -25,7 +25,8 @@ FILES = hostile_audio.FILES | {
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Running]:
-    with started(FAKE | {"SERVER__MAX_DECODES": "2"}) as running:
+    # A large file is taken for hours of sound until it is decoded: here the queue has room for that.
+    with started(FAKE | {"SERVER__MAX_DECODES": "2", "SERVER__MAX_QUEUED_AUDIO_S": "1e6"}) as running:
         yield running.wait_until_ready()
 
 
@@ -57,13 +58,14 @@ def test_an_ordinary_clip_is_answered_beside_files_that_cost_much(
 
     with ThreadPoolExecutor(ATTACKERS) as threads:
         attackers = [threads.submit(attack) for _ in range(ATTACKERS)]
-        until = time.monotonic() + ATTACK_S
-        while time.monotonic() < until:
-            began = time.monotonic()
-            answer = post(service, clip)
-            waits_s.append(time.monotonic() - began)
-            assert answer.status_code == 200, answer.text
-        done.set()
+        until, statuses = time.monotonic() + ATTACK_S, set[int]()
+        try:
+            while time.monotonic() < until:
+                began = time.monotonic()
+                statuses.add(post(service, clip).status_code)
+                waits_s.append(time.monotonic() - began)
+        finally:
+            done.set()
     for attacker in attackers:
         attacker.result()
     largest = max((p.memory_full_info().uss for p in decoders(service)), default=0) / 1e6
@@ -72,6 +74,7 @@ def test_an_ordinary_clip_is_answered_beside_files_that_cost_much(
             f"\n{name}, {ATTACKERS} attackers: {len(waits_s)} clips answered, longest wait {max(waits_s):.2f} s; "
             f"attackers were told {dict(told)}; a decoder has {largest:.0f} MB at most"
         )
+    assert statuses == {200}
     assert set(told) <= {400, 429, 504}  # the last where the CPUs are busy with something else
     assert largest < 64
 
