@@ -14,6 +14,7 @@ import psutil
 EVERY_S = 5.0  # measuring all of Ray's processes takes 70 ms of CPU time
 MODEL, INGRESS, PROXY, CONTROLLER = "model", "ingress", "proxy", "controller"
 OTHERS = "the rest of Ray"
+DECODER = "whisper_serve.audio.decode_process"  # in the command line of those, which belong to an ingress
 ROLES = {  # start of a process's name -> its role
     "ray::ServeReplica:default:Model": MODEL,
     "ray::ServeReplica:default:Ingress": INGRESS,
@@ -65,11 +66,13 @@ class Meter:
         memory: dict[str, float] = {}
         for process in family(self._root):
             try:
-                name = "".join(process.cmdline()[:1])
+                command = process.cmdline()
                 times, size = process.cpu_times(), process.memory_full_info()
             except psutil.Error:  # it ended, or is another user's
                 continue
+            name = "".join(command[:1])
             role = next((role for start, role in ROLES.items() if name.startswith(start)), OTHERS)
+            role = INGRESS if DECODER in command else role
             self._now[process] = (role, times.user + times.system)
             memory[role] = memory.get(role, 0.0) + getattr(size, "pss", size.rss) / 1e6
         self.memory.append((time.monotonic() - self._began, memory))

@@ -195,11 +195,12 @@ class _Worker:
         """Of an idle worker: it has nothing to say."""
         self._sock.settimeout(0)
         try:
-            return bool(self._sock.recv(1, socket.MSG_PEEK))
+            self._sock.recv(1)
         except BlockingIOError:
             return True
         except OSError:
-            return False
+            pass
+        return False
 
     def hang_up(self) -> None:
         with suppress(OSError):  # it has ended
@@ -248,10 +249,12 @@ class _Worker:
         began, pcm = time.monotonic(), bytearray()
         for half in cycle((0, 1)):
             left_s = clock(len(pcm) / BYTES_A_SECOND) + began - time.monotonic()
-            self._sock.settimeout(max(left_s, 1e-3))
+            if left_s <= 0:
+                raise TimeoutError
+            self._sock.settimeout(left_s)
             message = self._answer()
             with memoryview(self._memory) as memory:
-                pcm.extend(memory[half * HALF_BYTES : half * HALF_BYTES + message["samples"] * SAMPLE_BYTES])
+                pcm.extend(memory[half * HALF_BYTES :][: int(message["samples"]) * SAMPLE_BYTES])
             if message["end"]:
                 break
             if len(pcm) > (max_seconds + TOLERANCE_S) * BYTES_A_SECOND:
@@ -264,7 +267,7 @@ class _Worker:
         try:
             message: Message = json.loads(self._lines.readline(LINE))
             error = ERRORS[message["error"]](message["message"]) if "error" in message else None
-            valid = error or (isinstance(message["end"], bool) and message["samples"] in range(HALF + 1))
+            valid = error or (isinstance(message["end"], bool) and 0 <= int(message["samples"]) <= HALF)
         except (ValueError, LookupError, TypeError) as e:
             raise _WorkerLost from e
         if error:
