@@ -132,6 +132,7 @@ class WindowResult:
     batch_audio_s: float = 0.0  # seconds of audio in them
     gpu_memory_gb: float = 0.0  # in use on the replica's GPU
     engine: str = ""  # its name in ENGINES
+    warnings: tuple[str, ...] = ()  # what the caller should know about this window's result
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,8 @@ class Transcript:
     timings: Timings = Timings()
     gpu_memory_gb: float = 0.0
     engine: str = ""  # that transcribed it, as ENGINES names it; empty where no window was sent to one
+    # What the caller should know though the request was answered: one sentence each, ASCII.
+    warnings: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:

@@ -24,7 +24,7 @@ from whisper_serve.api.forms import (
     contents,
     vad_options,
 )
-from whisper_serve.api.responses import timing_headers
+from whisper_serve.api.responses import answer_headers
 from whisper_serve.text.formats import rounded
 from whisper_serve.types import Dropped, Gap, Options, Segment, Transcript
 
@@ -68,6 +68,9 @@ class Transcribed(BaseModel):
     gpu_memory: float = Field(description="gigabytes of GPU memory in use; 0 on a CPU")
     error: str | None = Field(description="null; one sentence where success is false")
     segments: list[TimedSegment] = Field([], description="with word_timestamps only")
+    warnings: list[str] = Field(
+        [], description="what to know about this answer, a sentence each; absent: nothing"
+    )
     success_rate: float = Field(
         1.0, description="share of the windows that were transcribed; with allow_partial only"
     )
@@ -129,7 +132,7 @@ async def transcribe(
     """Transcribe a recording."""
     options = form.options()
     transcript = await service.transcriber.transcribe(await contents(form.audio_file), options, caller)
-    response.headers.update(timing_headers(request, transcript))
+    response.headers.update(answer_headers(request, transcript))
     return as_answer(request, transcript, options)
 
 
@@ -161,6 +164,8 @@ def as_answer(request: Request, transcript: Transcript, options: Options) -> Tra
     more: dict[str, Any] = {}
     if options.word_timestamps:
         more["segments"] = [as_timed_segment(s) for s in transcript.segments]
+    if transcript.warnings:
+        more["warnings"] = [*transcript.warnings]
     if options.allow_partial:
         more["success_rate"] = round(transcript.success_rate, 4)
         more["gaps"] = [as_missing_range(gap) for gap in transcript.gaps]

@@ -1,4 +1,4 @@
-"""A transcript as an HTTP response: its body in a format, and its timings as headers, log fields and metrics."""
+"""A transcript as an HTTP response: its body in a format, its timings and warnings as headers, log fields and metrics."""
 
 import time
 from typing import Any
@@ -23,7 +23,7 @@ TEXT: dict[str, Any] = {"schema": {"type": "string"}}
 def rendered(request: Request, transcript: Transcript, format: str, render: RenderOptions) -> Response:
     row = FORMATS[format]
     return Response(
-        row.render(transcript, render), headers=timing_headers(request, transcript), media_type=row.media_type
+        row.render(transcript, render), headers=answer_headers(request, transcript), media_type=row.media_type
     )
 
 
@@ -32,8 +32,8 @@ def content() -> dict[str, Any]:
     return {row.media_type: TEXT for row in FORMATS.values() if row.media_type != "application/json"}
 
 
-def timing_headers(request: Request, transcript: Transcript) -> dict[str, str]:
-    """The timings as headers. They go into the log and the metrics too."""
+def answer_headers(request: Request, transcript: Transcript) -> dict[str, str]:
+    """The timings and warnings as headers. They go into the log and the metrics too."""
     timings = transcript.timings
     values = {
         "audio_seconds": f"{transcript.duration:.3f}",
@@ -47,6 +47,10 @@ def timing_headers(request: Request, transcript: Transcript) -> dict[str, str]:
     fields["windows"] = transcript.windows
     if request.app.state.service.config.logging.transcripts:
         fields["text"] = transcript.text
+    if transcript.warnings:
+        # Servers refuse to send what is not ASCII.
+        values["warning"] = "; ".join(transcript.warnings).encode("ascii", "replace").decode("ascii")
+        fields["warning"] = values["warning"]
     request.state.log = fields
     count(request, transcript)
     return {f"x-{name.replace('_', '-')}": value for name, value in values.items()}

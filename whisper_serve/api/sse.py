@@ -18,7 +18,7 @@ from fastapi.sse import EventSourceResponse, format_sse_event
 
 from whisper_serve.api.deps import Service, get_service
 from whisper_serve.api.errors import as_body, as_problem
-from whisper_serve.api.responses import timing_headers
+from whisper_serve.api.responses import answer_headers
 from whisper_serve.audio.source import Sent
 from whisper_serve.text.formats import dumped
 from whisper_serve.transcription.transcriber import Recording, Step, collect
@@ -77,7 +77,7 @@ async def updates(request: Request, service: Service, recording: Recording) -> A
             steps.append(step)
             yield Delta(words, step)
     transcript = collect(recording, steps)
-    timing_headers(request, transcript)
+    answer_headers(request, transcript)
     yield transcript
 
 

@@ -50,7 +50,7 @@ def as_json(t: Transcript, options: RenderOptions) -> str:
     body: dict[str, Any] = {"text": t.text}
     if options.logprobs:
         body["logprobs"] = logprobs_of(t.segments)
-    return dumped(body | {"usage": usage(t)})
+    return dumped(body | {"usage": usage(t)} | warnings_of(t))
 
 
 def as_verbose_json(t: Transcript, options: RenderOptions) -> str:
@@ -65,7 +65,7 @@ def as_verbose_json(t: Transcript, options: RenderOptions) -> str:
         body["segments"] = [segment_fields(i, s) for i, s in enumerate(t.segments)]
     if options.words:
         body["words"] = [word for s in t.segments for word in word_fields(s)]
-    return dumped(body | {"usage": usage(t)})
+    return dumped(body | {"usage": usage(t)} | warnings_of(t))
 
 
 def as_whisper_json(t: Transcript, options: RenderOptions) -> str:
@@ -79,7 +79,7 @@ def as_whisper_json(t: Transcript, options: RenderOptions) -> str:
                 word | {"probability": p} for word, p in zip(word_fields(s), probabilities, strict=True)
             ]
         segments.append(fields)
-    return dumped({"text": t.text, "segments": segments, "language": language_of(t)})
+    return dumped({"text": t.text, "segments": segments, "language": language_of(t)} | warnings_of(t))
 
 
 def as_text(t: Transcript, options: RenderOptions) -> str:
@@ -175,6 +175,11 @@ def logprobs_of(segments: Iterable[Segment]) -> list[dict[str, Any]]:
 
 def logprob_fields(token: TokenLogprob) -> dict[str, Any]:
     return {"token": token.token, "logprob": token.logprob, "bytes": list(token.bytes)}
+
+
+def warnings_of(t: Transcript) -> dict[str, Any]:
+    """A field more in JSON, where there are any."""
+    return {"warnings": [*t.warnings]} if t.warnings else {}
 
 
 def usage(t: Transcript) -> dict[str, Any]:

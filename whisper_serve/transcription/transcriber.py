@@ -254,4 +254,5 @@ def collect(recording: Recording, steps: Sequence[Step]) -> Transcript:
             batch_audio_s=fmean(r.batch_audio_s for r in results) if results else 0.0,
         ),
         gpu_memory_gb=max((r.gpu_memory_gb for r in results), default=0.0),
+        warnings=tuple(dict.fromkeys(warning for r in results for warning in r.warnings)),
     )

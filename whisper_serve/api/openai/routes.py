@@ -23,7 +23,7 @@ from whisper_serve.api.openai.schemas import (
 from whisper_serve.api.responses import content, rendered
 from whisper_serve.config.resolve import Resolved
 from whisper_serve.errors import NotFound
-from whisper_serve.text.formats import logprobs_of, token_usage
+from whisper_serve.text.formats import logprobs_of, token_usage, warnings_of
 from whisper_serve.types import Transcript
 
 
@@ -103,6 +103,7 @@ def as_event(update: sse.Update, logprobs: bool) -> sse.Event | None:
     event: sse.Event
     if isinstance(update, Transcript):
         event = {"type": "transcript.text.done", "text": update.text, "usage": token_usage(update)}
+        event |= warnings_of(update)
         segments = update.segments
     elif not update.text:
         return None

@@ -12,6 +12,11 @@ class DurationUsage(BaseModel):
     seconds: float = Field(description="length of the recording", examples=[11.0])
 
 
+WARNINGS: list[str] = Field(
+    [], description="what to know about this answer, a sentence each; absent: nothing"
+)
+
+
 class Logprob(BaseModel):
     token: str
     logprob: float = Field(description="natural logarithm of its probability", examples=[-0.1])
@@ -24,6 +29,7 @@ class Transcription(BaseModel):
     text: str = Field(examples=["Ask not what your country can do for you."])
     logprobs: list[Logprob] = Field([], description="with include[]=logprobs only")
     usage: DurationUsage
+    warnings: list[str] = WARNINGS
 
 
 class VerboseSegment(BaseModel):
@@ -55,6 +61,7 @@ class VerboseTranscription(BaseModel):
     segments: list[VerboseSegment] = Field([], description="unless only words were requested")
     words: list[VerboseWord] = Field([], description="with timestamp_granularities[]=word only")
     usage: DurationUsage
+    warnings: list[str] = WARNINGS
 
 
 class WhisperTranscription(BaseModel):
@@ -63,6 +70,7 @@ class WhisperTranscription(BaseModel):
     text: str
     segments: list[VerboseSegment]
     language: str = Field(description="ISO 639-1 code of the language of the text", examples=["en"])
+    warnings: list[str] = WARNINGS
 
 
 class ModelEntry(BaseModel):
