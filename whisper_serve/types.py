@@ -14,6 +14,9 @@ WINDOW_S = 30.0  # the most audio the model takes at a time
 
 Samples = NDArray[np.float32]
 Task = Literal["transcribe", "translate"]
+Channels = Literal[
+    "mix", "separate", "speakers"
+]  # speakers: separate where there are two, of one person each
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class Options:
     use_parallel: bool = True  # False: one window at a time
     allow_partial: bool = False  # True: answer what could be transcribed, and name the gaps
     headerless: bool = False  # the recording is bare samples: 16-bit little-endian, mono, SAMPLE_RATE
+    channels: Channels = "mix"  # what becomes of a recording's channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +81,15 @@ class Window:
     samples: Samples  # shape (n,), n <= WINDOW_S * SAMPLE_RATE
     start: float
     options: Options
+    channel: int | None = None  # that it is a part of, from 1; None: of all, mixed
 
     @property
     def seconds(self) -> float:
         return len(self.samples) / SAMPLE_RATE
+
+    @property
+    def end(self) -> float:
+        return self.start + self.seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,8 @@ class Word:
     end: float
     text: str  # with its leading space, where the language has them
     probability: float
+    channel: int | None = None  # where channels are transcribed separately, from 1
+    speaker: str | None = None  # who said it, such as "SPEAKER_00", where that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +123,18 @@ class Segment:
     no_speech_prob: float = 0.0
     words: tuple[Word, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
+    channel: int | None = None  # as in Word
+    speaker: str | None = None
 
     def shifted(self, seconds: float) -> "Segment":
         """The same segment and words, so much later."""
         words = tuple(replace(w, start=w.start + seconds, end=w.end + seconds) for w in self.words)
         return replace(self, start=self.start + seconds, end=self.end + seconds, words=words)
+
+    def said_by(self, channel: int | None, speaker: str | None) -> "Segment":
+        """The same segment and words, of this channel and speaker."""
+        words = tuple(replace(w, channel=channel, speaker=speaker) for w in self.words)
+        return replace(self, channel=channel, speaker=speaker, words=words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +168,7 @@ class Gap:
     start: float
     end: float
     error: str
+    channel: int | None = None  # as in Word
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,13 @@ Every time goes through `milliseconds`, so that it is rounded once and alike in 
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
+from whisper_serve.text.labels import label_fields, label_of, voice_of
 from whisper_serve.text.languages import LANGUAGES
 from whisper_serve.text.subtitles import AS_SEGMENTS, Caption, Layout, captions, on_one_line
 from whisper_serve.types import Segment, TokenLogprob, Transcript
@@ -47,7 +50,7 @@ def format_timestamp(ms: int, mark: str) -> str:
 
 
 def as_json(t: Transcript, options: RenderOptions) -> str:
-    body: dict[str, Any] = {"text": t.text}
+    body: dict[str, Any] = {"text": t.text} | labelled_segments(t.segments)
     if options.logprobs:
         body["logprobs"] = logprobs_of(t.segments)
     return dumped(body | {"usage": usage(t)} | warnings_of(t))
@@ -64,7 +67,8 @@ def as_verbose_json(t: Transcript, options: RenderOptions) -> str:
     if options.segments:
         body["segments"] = [segment_fields(i, s) for i, s in enumerate(t.segments)]
     if options.words:
-        body["words"] = [word for s in t.segments for word in word_fields(s)]
+        words = [word for s in t.segments for word in word_fields(s)]
+        body["words"] = sorted(words, key=itemgetter("start")) if is_labelled(t.segments) else words
     return dumped(body | {"usage": usage(t)} | warnings_of(t))
 
 
@@ -83,32 +87,36 @@ def as_whisper_json(t: Transcript, options: RenderOptions) -> str:
 
 
 def as_text(t: Transcript, options: RenderOptions) -> str:
-    return t.text
+    """One line; with channels or speakers, a line for each turn."""
+    turns = groupby(t.segments, label_of)
+    return "\n".join(f"{label}{''.join(s.text for s in said).strip()}" for label, said in turns)
 
 
 def as_txt(t: Transcript, options: RenderOptions) -> str:
-    return lines(on_one_line(s.text).strip() for s in t.segments)
+    return lines(f"{label_of(s)}{on_one_line(s.text).strip()}" for s in t.segments)
 
 
 def as_tsv(t: Transcript, options: RenderOptions) -> str:
-    rows = (
-        f"{milliseconds(s.start)}\t{milliseconds(s.end)}\t{on_one_line(s.text).strip().replace(chr(9), ' ')}"
-        for s in t.segments
-    )
-    return lines(["start\tend\ttext", *rows])
+    """openai-whisper's columns; with channels or speakers, one more for each."""
+    labels = dict.fromkeys(name for s in t.segments for name in label_fields(s))
+    rows = [["start", "end", "text", *labels]]
+    for s in t.segments:
+        times = [str(milliseconds(s.start)), str(milliseconds(s.end))]
+        text = on_one_line(s.text).strip().replace("\t", " ")
+        rows.append([*times, text, *(str(label_fields(s).get(name, "")) for name in labels)])
+    return lines(map("\t".join, rows))
 
 
 def as_srt(t: Transcript, options: RenderOptions) -> str:
     return "\n".join(
-        f"{n}\n{cue_timing(caption, ',')}\n{caption.text.replace('-->', '->')}\n"
+        f"{n}\n{cue_timing(caption, ',')}\n{label_of(caption)}{caption.text.replace('-->', '->')}\n"
         for n, caption in enumerate(captions(t.segments, options.layout), 1)
     )
 
 
 def as_vtt(t: Transcript, options: RenderOptions) -> str:
     cues = (
-        f"{cue_timing(caption, '.')}\n{escaped(caption.text)}\n"
-        for caption in captions(t.segments, options.layout)
+        f"{cue_timing(caption, '.')}\n{voiced(caption)}\n" for caption in captions(t.segments, options.layout)
     )
     return "\n".join(["WEBVTT\n", *cues])
 
@@ -145,6 +153,12 @@ def escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def voiced(caption: Caption) -> str:
+    """A caption's text for WebVTT, in a voice tag where it is known who said it."""
+    voice, text = escaped(voice_of(caption)), escaped(caption.text)
+    return f"<v {voice}>{text}</v>" if voice else text
+
+
 def language_of(t: Transcript) -> str:
     """ISO 639-1 code of the words: English where they were translated into it."""
     return "en" if t.task == "translate" else t.language or DEFAULT_LANGUAGE
@@ -162,11 +176,26 @@ def segment_fields(i: int, s: Segment) -> dict[str, Any]:
         "avg_logprob": s.avg_logprob,
         "compression_ratio": s.compression_ratio,
         "no_speech_prob": s.no_speech_prob,
-    }
+    } | label_fields(s)
+
+
+def is_labelled(segments: Iterable[Segment]) -> bool:
+    return any(label_fields(s) for s in segments)
+
+
+def labelled_segments(segments: Sequence[Segment]) -> dict[str, Any]:
+    """A field more in JSON that has no segments otherwise, where a channel or a speaker is known."""
+    if not is_labelled(segments):
+        return {}
+    times = [{"start": rounded(s.start), "end": rounded(s.end), "text": s.text.strip()} for s in segments]
+    return {"segments": [time | label_fields(s) for time, s in zip(times, segments, strict=True)]}
 
 
 def word_fields(s: Segment) -> list[dict[str, Any]]:
-    return [{"word": w.text.strip(), "start": rounded(w.start), "end": rounded(w.end)} for w in s.words]
+    return [
+        {"word": w.text.strip(), "start": rounded(w.start), "end": rounded(w.end)} | label_fields(w)
+        for w in s.words
+    ]
 
 
 def logprobs_of(segments: Iterable[Segment]) -> list[dict[str, Any]]:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import srt
@@ -27,6 +28,19 @@ SPEECH = Transcript(
     ),
     duration=3663.0,
     language="en",
+)
+
+CALL = Transcript(
+    (
+        Segment(0.0, 2.0, " Hello.", words=(Word(0.0, 2.0, " Hello.", 0.9, channel=1),), channel=1),
+        Segment(1.0, 3.0, " Who's", words=(Word(1.0, 3.0, " Who's", 0.9, channel=2),), channel=2),
+        Segment(3.0, 4.0, " there?", words=(Word(3.0, 4.0, " there?", 0.9, channel=2),), channel=2),
+    ),
+    duration=4.0,
+    language="en",
+)
+SPEAKERS = replace(
+    CALL, segments=tuple(s.said_by(s.channel, f"SPEAKER_0{(s.channel or 1) - 1}") for s in CALL.segments)
 )
 
 
@@ -148,3 +162,66 @@ def test_a_layout_applies_to_both_subtitle_formats(name: str) -> None:
 def test_no_caption_is_shorter_than_a_millisecond() -> None:
     shown = render("vtt", Transcript((Segment(1.0, 1.0, " Oh."),), 2.0))
     assert "00:00:01.000 --> 00:00:01.001" in shown
+
+
+def test_text_has_a_line_for_each_turn_with_its_channel_or_speaker() -> None:
+    assert render("text", CALL) == "[ch 1] Hello.\n[ch 2] Who's there?"
+    assert render("text", SPEAKERS) == "SPEAKER_00: Hello.\nSPEAKER_01: Who's there?"
+    assert render("txt", CALL) == "[ch 1] Hello.\n[ch 2] Who's\n[ch 2] there?\n"
+
+
+def test_a_foreign_parser_reads_subtitles_with_channels_and_speakers() -> None:
+    cues = list(srt.parse(render("srt", CALL), ignore_errors=False))
+    assert [cue.content for cue in cues] == ["[ch 1] Hello.", "[ch 2] Who's", "[ch 2] there?"]
+    assert next(srt.parse(render("srt", SPEAKERS))).content == "SPEAKER_00: Hello."
+    captions = webvtt.from_string(render("vtt", SPEAKERS)).captions
+    assert [(c.voice, c.text) for c in captions] == [
+        ("SPEAKER_00", "Hello."),
+        ("SPEAKER_01", "Who's"),
+        ("SPEAKER_01", "there?"),
+    ]
+    assert webvtt.from_string(render("vtt", CALL)).captions[0].voice == "ch 1"
+
+
+def test_captions_join_no_two_channels_and_labels_fit_into_their_lines() -> None:
+    options = RenderOptions(layout=Layout(max_line_width=14, max_line_count=2))
+    cues = list(srt.parse(render("srt", CALL, options), ignore_errors=False))
+    assert [cue.content for cue in cues] == ["[ch 1] Hello.", "[ch 2] Who's\nthere?"]
+
+
+def test_tsv_has_a_column_more_for_what_is_known() -> None:
+    assert render("tsv", CALL).splitlines()[:2] == ["start\tend\ttext\tchannel", "0\t2000\tHello.\t1"]
+    assert render("tsv", SPEAKERS).splitlines()[1] == "0\t2000\tHello.\t1\tSPEAKER_00"
+
+
+def test_json_has_fields_for_channels_and_speakers_where_they_are_known() -> None:
+    options = RenderOptions(words=True)
+    assert json.loads(render("json", SPEAKERS))["segments"][1] == {
+        "start": 1.0,
+        "end": 3.0,
+        "text": "Who's",
+        "channel": 2,
+        "speaker": "SPEAKER_01",
+    }
+    verbose = json.loads(render("verbose_json", CALL, options))
+    assert [(s["channel"], "speaker" in s) for s in verbose["segments"]] == [
+        (1, False),
+        (2, False),
+        (2, False),
+    ]
+    assert verbose["words"][1] == {"word": "Who's", "start": 1.0, "end": 3.0, "channel": 2}
+    inside = json.loads(render("whisper_json", SPEAKERS, options))["segments"][2]
+    assert (inside["speaker"], inside["words"][0]["speaker"]) == ("SPEAKER_01", "SPEAKER_01")
+
+
+def test_words_of_several_channels_are_in_order_of_time() -> None:
+    long = Segment(0, 9, " a b", words=(Word(0, 1, " a", 1, 1), Word(8, 9, " b", 1, 1)), channel=1)
+    other = Segment(2, 3, " c", words=(Word(2, 3, " c", 1, 2),), channel=2)
+    shown = render("verbose_json", Transcript((long, other), 9.0), RenderOptions(words=True))
+    assert [word["word"] for word in json.loads(shown)["words"]] == ["a", "c", "b"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_nothing_is_said_of_channels_and_speakers_that_are_not_known(name: str) -> None:
+    shown = render(name, options=RenderOptions(words=True))
+    assert not any(mark in shown for mark in ("channel", "speaker", "[ch", "<v"))
