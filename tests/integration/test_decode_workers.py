@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import wav
 from tests.support.hostile_audio import flac_with_comments, matroska_with_private, mp4_with_times
 from tests.support.service import ROOT, wait_until
-from whisper_serve.audio.containers import ANY
+from whisper_serve.audio.decode import DecodeOptions
 from whisper_serve.audio.decode_limits import DecodeLimits
 from whisper_serve.audio.decode_workers import Cancellation, DecodeWorkers
 from whisper_serve.audio.source import Source
@@ -41,7 +41,7 @@ def pool(lost: list[str], limits: DecodeLimits = PATIENT) -> Iterator[tuple[Deco
 
 
 def is_well(workers: DecodeWorkers) -> bool:
-    return workers.decode(Source(wav(1)), 2).seconds == 1
+    return workers.decode(Source(wav(1)), DecodeOptions(2))[0].seconds == 1
 
 
 def ended(process: psutil.Process) -> bool:
@@ -56,7 +56,7 @@ def test_a_worker_keeps_within_its_memory(lost: list[str], data: bytes) -> None:
     with pool(lost, DecodeLimits(cpu_s=60, memory_mb=32, memory_per_byte=0)) as (workers, process):
         before, peaks = process.memory_info(), [0]
         with ThreadPoolExecutor(1) as threads:
-            busy = threads.submit(workers.decode, Source(data), 3600)
+            busy = threads.submit(workers.decode, Source(data), DecodeOptions(3600))
             while not busy.done():
                 with suppress(psutil.NoSuchProcess):
                     now = process.memory_info()
@@ -68,7 +68,7 @@ def test_a_worker_keeps_within_its_memory(lost: list[str], data: bytes) -> None:
 
 def test_a_decoder_that_crashes_costs_one_recording(lost: list[str]) -> None:
     with pool(lost) as (workers, process), ThreadPoolExecutor(1) as threads:
-        busy = threads.submit(workers.decode, Source(flac_with_comments()), 60)
+        busy = threads.submit(workers.decode, Source(flac_with_comments()), DecodeOptions(60))
         wait_until(lambda: process.cpu_times().user > 0.03)
         process.kill()
         with pytest.raises(BadAudio, match="the decoder crashed on it"):
@@ -80,7 +80,7 @@ def test_a_decoder_that_crashes_costs_one_recording(lost: list[str]) -> None:
 def test_a_worker_whose_caller_left_is_free_at_once(lost: list[str]) -> None:
     with pool(lost) as (workers, process), ThreadPoolExecutor(1) as threads:
         caller = Cancellation()
-        busy = threads.submit(workers.decode, Source(flac_with_comments()), 60, (ANY,), caller)
+        busy = threads.submit(workers.decode, Source(flac_with_comments()), DecodeOptions(60), caller)
         wait_until(lambda: process.cpu_times().user > 0.03)
         caller.cancel()
         with pytest.raises(CancelledError):
@@ -94,7 +94,7 @@ def test_a_worker_that_is_stopped_is_given_up(lost: list[str]) -> None:
     with pool(lost, DecodeLimits(cpu_s=0.1, slowdown=1)) as (workers, process):
         process.suspend()
         with pytest.raises(TimedOut, match=r"^decoding took more than"):
-            workers.decode(Source(wav(1)), 2)
+            workers.decode(Source(wav(1)), DecodeOptions(2))
     assert lost == ["clock"]
 
 
@@ -123,7 +123,7 @@ def decode_for_ever() -> None:
     workers = DecodeWorkers(2, PATIENT)
     workers.start(2)
     print(psutil.Process().children()[0].pid, flush=True)
-    workers.decode(Source(flac_with_comments()), 60)
+    workers.decode(Source(flac_with_comments()), DecodeOptions(60))
 
 
 if __name__ == "__main__":

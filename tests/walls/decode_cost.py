@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import soundfile
 
-from whisper_serve.audio.decode import decode
+from whisper_serve.audio.decode import DecodeOptions, decode
 from whisper_serve.audio.decode_workers import DecodeWorkers
 from whisper_serve.audio.source import Source
 
@@ -55,7 +55,7 @@ def main() -> None:
     with ThreadPoolExecutor(1) as threads:
         for kind, rate in CLIPS:
             data = clip(kind, rate)
-            ways = (lambda d=data: decode(d, 60), lambda d=data: workers.decode(Source(d), 60))
+            ways = (lambda d=data: decode(d, 60), lambda d=data: workers.decode(Source(d), DecodeOptions(60)))
             spent = [[measure(threads.submit(way).result, clock) for way in ways] for _ in range(rounds)]
             (here, here_wall), (there, there_wall) = np.median(spent, axis=0)
             print(

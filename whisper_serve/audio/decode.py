@@ -1,4 +1,4 @@
-"""Decode a file of any container to Audio: 16 kHz, mono, float32, within a limit of seconds.
+"""Decode a file of any container to Audio: 16 kHz, mixed to mono or channel by channel, float32, within a limit of seconds.
 
 All containers of containers.py are read by the FFmpeg libraries inside PyAV, block by block: no program is
 started, no other file or address is opened, and memory stays near that of the result. To accept another
@@ -8,6 +8,7 @@ container, add its row there.
 import io
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from itertools import chain, groupby
 from math import inf
@@ -21,11 +22,12 @@ import soxr
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
+from whisper_serve.audio.channels import kept_apart, told_apart
 from whisper_serve.audio.containers import ANY, CONTAINERS, Container
 from whisper_serve.audio.headers import declared_ratio
 from whisper_serve.audio.source import Contents
 from whisper_serve.errors import BadAudio, TooLarge
-from whisper_serve.types import SAMPLE_RATE, Audio, Samples
+from whisper_serve.types import SAMPLE_RATE, Audio, Channels, Samples
 
 RATES = range(1_000, 384_001)  # Hz; others stand in damaged or hostile headers
 CHANNELS = range(1, 65)
@@ -50,45 +52,64 @@ OPEN_OPTIONS = {
 av.logging.set_level(None)  # FFmpeg writes nothing to stderr
 
 
+@dataclass(frozen=True, slots=True)
+class DecodeOptions:
+    """What is wanted of a file."""
+
+    max_seconds: float  # of all that is decoded: of the mix, or of all channels one after another
+    # File-name extensions, such as ".mp3", or ANY. What counts is the container found in the bytes, under any of its
+    # extensions.
+    accepted: tuple[str, ...] = (ANY,)
+    channels: Channels = "mix"
+    max_channels: int = CHANNELS[-1]  # that may be wanted separately
+
+
 def decode(data: Contents, max_seconds: float, accepted: tuple[str, ...] = (ANY,)) -> Audio:
-    """What `blocks` yields, as one recording, decoded in this process; for files that need not be feared.
+    """A file mixed to mono, decoded in this process; for files that need not be feared. Raises what `blocks` raises."""
+    return decode_channels(data, DecodeOptions(max_seconds, accepted))[0]
+
+
+def decode_channels(data: Contents, options: DecodeOptions) -> tuple[Audio, ...]:
+    """What `blocks` yields, as a recording for each channel, decoded in this process; for files that need not be feared.
 
     Raises what `blocks` raises. Blocking: call it in a thread. Threads may call it at once.
     """
-    pcm = bytearray()  # grows in place, where concatenation would double
-    for block in blocks(io.BytesIO(data), data, max_seconds, accepted):
-        pcm.extend(block.data)
-    return as_audio(pcm)
+    pcm, count = bytearray(), 1  # grows in place, where concatenation would double
+    for block in blocks(io.BytesIO(data), data, options):
+        pcm.extend(block.ravel().data)
+        count = block.shape[1]
+    return as_audio(pcm, count, options.channels)
 
 
-def as_audio(pcm: bytearray) -> Audio:
-    """A recording of float32 samples. One sample at 44.1 kHz is a third of one here, and may leave none."""
-    return Audio(np.frombuffer(pcm or bytearray(4), np.float32))
+def as_audio(pcm: bytearray, count: int, channels: Channels) -> tuple[Audio, ...]:
+    """Recordings of float32 samples, those of `count` channels in turns. One where they are not told apart."""
+    # One sample at 44.1 kHz is a third of one here, and may leave none.
+    samples = np.frombuffer(pcm or bytearray(4 * count), np.float32).reshape(-1, count)
+    return told_apart(tuple(Audio(np.ascontiguousarray(channel)) for channel in samples.T), channels)
 
 
-def blocks(
-    file: BinaryIO, data: Contents, max_seconds: float, accepted: tuple[str, ...] = (ANY,)
-) -> Iterator[Samples]:
-    """Read the first audio stream of a file of any container, mixed to mono, block by block.
+def blocks(file: BinaryIO, data: Contents, options: DecodeOptions) -> Iterator[Samples]:
+    """Read the first audio stream of a file of any container, block by block of shape (n, channels).
 
-    file: at its beginning. data: what it holds.
-    accepted: file-name extensions, such as ".mp3", or ANY. What counts is the
-    container found in the bytes, under any of its extensions.
+    There is one channel where all are mixed. file: at its beginning. data: what it holds.
 
     Raises BadAudio if the container is not accepted, holds no sound, or is cut
-    short or damaged; TooLarge beyond max_seconds, as soon as that much is read.
+    short or damaged; TooLarge beyond max_seconds, as soon as that much is read;
+    BadRequest beyond max_channels.
     """
     if not data:
         raise BadAudio("the file is empty")
     with _opened(file, data) as source:
         container = CONTAINERS[source.format.name]
-        _check_accepted(container, accepted)
+        _check_accepted(container, options.accepted)
         _check_start(container, data)
         reader = _Reader(source, container)
-        if reader.declared_s > max_seconds + TOLERANCE_S:
-            raise too_long(max_seconds)
         try:
-            yield from _limited(_at_16k(_mono(reader.frames())), max_seconds)
+            found, frames = _counted(reader.frames())
+            count = kept_apart(found, options.channels, options.max_channels)
+            if reader.declared_s * count > options.max_seconds + TOLERANCE_S:
+                raise _too_long(options.max_seconds, count)
+            yield from _limited(_at_16k(_mixed(frames, count), count), options.max_seconds)
         except av.FFmpegError as e:
             raise BadAudio(f"the recording is damaged after {reader.decoded_s:.1f} s") from e
     _check_complete(reader.decoded_s, max(reader.declared_s, reader.decoded_s * declared_ratio(data)))
@@ -101,7 +122,7 @@ def from_pcm(data: Contents, max_seconds: float = inf) -> Audio:
     if len(data) % 2:
         raise BadAudio(f"16-bit samples take an even number of bytes; {len(data)} were sent")
     if len(data) / 2 / SAMPLE_RATE > max_seconds:
-        raise too_long(max_seconds)
+        raise _too_long(max_seconds, 1)
     samples = np.frombuffer(data, "<i2").astype(np.float32)
     samples /= 32768
     return Audio(samples)
@@ -203,22 +224,33 @@ def _check_shape(frame: av.AudioFrame) -> None:
         raise BadAudio(f"{frame.layout.nb_channels} channels; at most {CHANNELS[-1]} can be read")
 
 
-def _mono(frames: Iterable[av.AudioFrame]) -> Iterator[tuple[int, Samples]]:
-    """Mix to blocks of (sample rate, mono samples), by FFmpeg's weights for the channel layout.
+def _counted(frames: Iterator[av.AudioFrame]) -> tuple[int, Iterator[av.AudioFrame]]:
+    """The number of channels, by the first frame, since headers may lie; and all frames."""
+    first = next(frames, None)
+    return (1, frames) if first is None else (first.layout.nb_channels, chain([first], frames))
 
-    Rate and layout may change on the way: chained Ogg, HE-AAC, broadcasts.
-    Where the file does not say which channel is which, all count alike: the
-    low-frequency channel of a guessed 5.1 would be dropped, and may be a speaker.
+
+def _mixed(frames: Iterable[av.AudioFrame], count: int) -> Iterator[tuple[int, Samples]]:
+    """Blocks of (sample rate, samples of shape (n, count)).
+
+    For a count of 1 the channels are mixed, by FFmpeg's weights for their layout. Where the file does not say which
+    channel is which, all count alike: the low-frequency channel of a guessed 5.1 would be dropped, and may be a
+    speaker. Rate and layout may change on the way: chained Ogg, HE-AAC, broadcasts. Frames that have not `count`
+    channels are mixed, and that is then the sound of each.
     """
     for (rate, _, layout), alike in groupby(frames, lambda f: (f.sample_rate, f.format.name, f.layout.name)):
-        target = layout if any(word in layout for word in NO_MIX_WEIGHTS) else "mono"
+        apart = count > 1 and av.AudioLayout(layout).nb_channels == count
+        target = layout if apart or any(word in layout for word in NO_MIX_WEIGHTS) else "mono"
         mixer = av.AudioResampler("flt", target, frame_size=BLOCK)
         loudest = 1.0 if target == layout else _loudest_mix(layout)
         for frame in chain(alike, [None]):
             for mixed in mixer.resample(frame):
                 # Interleaved: PyAV 18.1 misreads the planes of more than eight channels.
                 samples = _clipped(np.asarray(mixed.to_ndarray()[0], np.float32) / np.float32(loudest))
-                yield rate, samples if target == "mono" else samples.reshape(mixed.samples, -1).mean(axis=1)
+                block = samples.reshape(mixed.samples, -1)
+                if block.shape[1] != count:
+                    block = block.mean(axis=1, keepdims=True).repeat(count, axis=1)
+                yield rate, block
 
 
 @cache
@@ -230,15 +262,15 @@ def _loudest_mix(layout: str) -> float:
     return float(av.AudioResampler("flt", "mono").resample(full_scale)[0].to_ndarray().max())
 
 
-def _at_16k(blocks: Iterable[tuple[int, Samples]]) -> Iterator[Samples]:
+def _at_16k(blocks: Iterable[tuple[int, Samples]], count: int) -> Iterator[Samples]:
     for rate, alike in groupby(blocks, itemgetter(0)):
         if rate == SAMPLE_RATE:
             yield from (block for _, block in alike)
             continue
-        resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+        resampler = soxr.ResampleStream(rate, SAMPLE_RATE, count, dtype="float32", quality="HQ")
         for _, block in alike:
             yield _clipped(resampler.resample_chunk(block))
-        yield _clipped(resampler.resample_chunk(np.empty(0, np.float32), last=True))
+        yield _clipped(resampler.resample_chunk(np.empty((0, count), np.float32), last=True))
 
 
 def _clipped(block: Samples) -> Samples:
@@ -256,11 +288,12 @@ def _clipped(block: Samples) -> Samples:
 def _limited(blocks: Iterable[Samples], max_seconds: float) -> Iterator[Samples]:
     samples = 0
     for block in blocks:
-        samples += len(block)
+        samples += block.size
         if samples > max_seconds * SAMPLE_RATE:
-            raise too_long(max_seconds)
+            raise _too_long(max_seconds, block.shape[1])
         yield block
 
 
-def too_long(max_seconds: float) -> TooLarge:
-    return TooLarge(f"more than {max_seconds:g} s of audio; the limit is {max_seconds:g} s")
+def _too_long(max_seconds: float, count: int) -> TooLarge:
+    where = f" in {count} channels" if count > 1 else ""
+    return TooLarge(f"more than {max_seconds:g} s of audio{where}; the limit is {max_seconds:g} s")

@@ -23,7 +23,7 @@ from typing import BinaryIO, NoReturn
 import numpy as np
 
 from whisper_serve.audio.confinement import confine, die_with_parent
-from whisper_serve.audio.decode import blocks, decode
+from whisper_serve.audio.decode import DecodeOptions, blocks, decode
 from whisper_serve.audio.decode_protocol import (
     HALF,
     INBOX,
@@ -35,7 +35,7 @@ from whisper_serve.audio.decode_protocol import (
     send,
 )
 from whisper_serve.audio.source import Contents
-from whisper_serve.errors import BadAudio, TooLarge
+from whisper_serve.errors import BadAudio, BadRequest, TooLarge
 from whisper_serve.types import SAMPLE_RATE, Samples
 
 FILES = 2  # descriptors that a job takes: the file's, and its mapping's
@@ -91,7 +91,7 @@ def work(sock: socket.socket, shared: int, parent: int) -> NoReturn:
         budget = Budget()
         confine(FILES)
         while (received := receive(sock, 1))[0]:
-            job = Job(**received[0])
+            job = as_job(received[0])
             with budget.for_job(job), posted(job, memory, received[1]) as (file, data):
                 answer(job, file, data, Output(sock, memory, job))
     except MemoryError:
@@ -102,6 +102,11 @@ def work(sock: socket.socket, shared: int, parent: int) -> NoReturn:
         sys.excepthook(*sys.exc_info())
         os._exit(1)
     os._exit(0)
+
+
+def as_job(message: Message) -> Job:
+    options = message.pop("options")
+    return Job(options=DecodeOptions(**options | {"accepted": tuple(options["accepted"])}), **message)
 
 
 @contextmanager
@@ -122,14 +127,14 @@ def posted(job: Job, memory: mmap, descriptors: list[int]) -> Iterator[tuple[Bin
 def answer(job: Job, file: BinaryIO, data: Contents, output: "Output") -> None:
     """Raises MemoryError, and OSError where the other side is gone."""
     try:
-        for block in blocks(file, data, job.max_seconds, tuple(job.accepted)):
+        for block in blocks(file, data, job.options):
             output.write(block)
-    except (BadAudio, TooLarge) as e:
+    except (BadRequest, TooLarge) as e:
         if isinstance(e.__cause__, MemoryError):  # as PyAV raises FFmpeg's ENOMEM
             raise MemoryError from e
         output.end({"error": type(e).__name__, "message": str(e)})
     else:
-        output.end({"samples": output.filled, "end": True})
+        output.end({"samples": output.filled, "channels": output.channels, "end": True})
 
 
 class Output:
@@ -140,8 +145,11 @@ class Output:
         self._halves = np.frombuffer(memory, np.float32, 2 * HALF).reshape(2, HALF)
         self._half = self._unread = 0
         self.filled = 0  # samples in the half
+        self.channels = 1
 
     def write(self, block: Samples) -> None:
+        """Block: of shape (n, channels)."""
+        self.channels, block = block.shape[1], block.ravel()
         signal.setitimer(
             signal.ITIMER_PROF,
             signal.getitimer(signal.ITIMER_PROF)[0] + self._job.cpu_s_per_audio_s * len(block) / SAMPLE_RATE,
@@ -155,7 +163,7 @@ class Output:
                 self._send_half()
 
     def _send_half(self) -> None:
-        send(self._sock, {"samples": self.filled, "end": False})
+        send(self._sock, {"samples": self.filled, "channels": self.channels, "end": False})
         self._half, self.filled = 1 - self._half, 0
         self._unread += 1
         if self._unread == 2:

@@ -2,13 +2,14 @@
 
     to the fork server    {"fork": true}, a worker's socket and memory    {"pid": 12}
                           {"end": 12}                                     {"status": -9}
-    to a worker           a Job, a file unless it is in the inbox         {"samples": 480000, "end": false} for each full
-                                                                          half of its memory, then {"samples": 1000,
-                                                                          "end": true}, or {"error": "BadAudio",
+    to a worker           a Job, a file unless it is in the inbox         {"samples": 480000, "channels": 1, "end": false}
+                                                                          for each full half of its memory, then
+                                                                          {"samples": 1000, "channels": 1, "end": true}, or {"error": "BadAudio",
                                                                           "message": "…"}
                           READ: a half that was full has been copied
 
-A worker's memory is shared: two halves of float32 samples, which are filled in turns, and an inbox for a small file.
+A worker's memory is shared: two halves of float32 samples, those of several channels in turns,
+which are filled in turns, and an inbox for a small file.
 JSON, since a worker may be under the control of the file that it decodes: what it says is text and numbers at most.
 """
 
@@ -17,7 +18,8 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-from whisper_serve.errors import BadAudio, TooLarge
+from whisper_serve.audio.decode import DecodeOptions
+from whisper_serve.errors import BadAudio, BadRequest, TooLarge
 from whisper_serve.types import SAMPLE_RATE
 
 HALF = 30 * SAMPLE_RATE  # samples
@@ -28,7 +30,7 @@ SHARED_BYTES = INBOX + INBOX_BYTES
 LINE = 1 << 16  # bytes; no message is longer
 READ = b"\n"
 OUT_OF_MEMORY = 3  # a worker's exit code
-ERRORS = {error.__name__: error for error in (BadAudio, TooLarge)}
+ERRORS = {error.__name__: error for error in (BadAudio, BadRequest, TooLarge)}
 
 Message = dict[str, Any]
 
@@ -38,8 +40,7 @@ class Job:
     """What a worker is asked to decode, beside the file itself."""
 
     size: int  # bytes
-    max_seconds: float
-    accepted: tuple[str, ...]
+    options: DecodeOptions
     cpu_s: float
     cpu_s_per_audio_s: float
     memory: int  # bytes beyond what the worker has

@@ -12,7 +12,7 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from queue import LifoQueue
 
-from whisper_serve.audio.containers import ANY
+from whisper_serve.audio.decode import DecodeOptions, as_audio
 from whisper_serve.audio.decode_limits import MB, DecodeLimits
 from whisper_serve.audio.decode_protocol import OUT_OF_MEMORY
 from whisper_serve.audio.fork_server import ForkServer, Worker, WorkerLost
@@ -88,11 +88,10 @@ class DecodeWorkers:
     def decode(
         self,
         source: Source,
-        max_seconds: float,
-        accepted: tuple[str, ...] = (ANY,),
+        options: DecodeOptions,
         cancellation: Cancellation | None = None,
-    ) -> Audio:
-        """Decode a recording. Blocking: call it in a thread. More threads than workers wait for one.
+    ) -> tuple[Audio, ...]:
+        """Decode a recording, or each of its channels. Blocking: call it in a thread. More threads than workers wait for one.
 
         Raises what `decode.blocks` raises; BadAudio where decoding takes too much CPU time or memory, or crashes;
         TimedOut where it takes too long on the clock; CancelledError; Unavailable where no worker can be forked.
@@ -102,7 +101,8 @@ class DecodeWorkers:
         try:
             worker = self._server.living(worker)
             with cancellation.calling(worker.hang_up):
-                return worker.decode(source, max_seconds, accepted, self._limits)
+                pcm, channels = worker.decode(source, options, self._limits)
+            return as_audio(pcm, channels, options.channels)
         except (WorkerLost, TimeoutError) as e:
             assert worker
             status = self._server.end(worker)

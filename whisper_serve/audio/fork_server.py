@@ -17,7 +17,7 @@ from dataclasses import asdict
 from itertools import cycle
 from mmap import mmap
 
-from whisper_serve.audio.decode import as_audio
+from whisper_serve.audio.decode import CHANNELS, DecodeOptions
 from whisper_serve.audio.decode_limits import DecodeLimits
 from whisper_serve.audio.decode_protocol import (
     ERRORS,
@@ -35,7 +35,7 @@ from whisper_serve.audio.decode_protocol import (
 )
 from whisper_serve.audio.source import Source, anonymous_file
 from whisper_serve.errors import Unavailable
-from whisper_serve.types import SAMPLE_RATE, Audio
+from whisper_serve.types import SAMPLE_RATE
 
 START_S = 60.0  # for a fork server, on a busy machine
 SAMPLE_BYTES = 4  # float32
@@ -95,15 +95,15 @@ class Worker:
         self._sock.close()
         self._memory.close()
 
-    def decode(
-        self, source: Source, max_seconds: float, accepted: tuple[str, ...], limits: DecodeLimits
-    ) -> Audio:
-        """Raises BadAudio and TooLarge, as the worker says; WorkerLost, TimeoutError."""
+    def decode(self, source: Source, options: DecodeOptions, limits: DecodeLimits) -> tuple[bytearray, int]:
+        """Samples, and of how many channels they are in turns.
+
+        Raises BadRequest and TooLarge, as the worker says; WorkerLost, TimeoutError.
+        """
         size = len(source.data)
         job = Job(
             size=size,
-            max_seconds=max_seconds,
-            accepted=accepted,
+            options=options,
             cpu_s=limits.cpu(size),
             cpu_s_per_audio_s=limits.cpu_s_per_audio_s,
             memory=limits.memory(size),
@@ -112,11 +112,11 @@ class Worker:
             self.busy = True
             try:
                 send(self._sock, asdict(job), descriptors)
-                pcm = self._receive(max_seconds, lambda decoded_s: limits.clock(size, decoded_s))
+                received = self._receive(options.max_seconds, lambda decoded_s: limits.clock(size, decoded_s))
             except ConnectionError as e:
                 raise WorkerLost from e
         self.busy = False
-        return as_audio(pcm)
+        return received
 
     @contextmanager
     def _posted(self, source: Source) -> Iterator[tuple[int, ...]]:
@@ -128,7 +128,7 @@ class Worker:
         with source.descriptor() as fd:
             yield (fd,)
 
-    def _receive(self, max_seconds: float, clock: Callable[[float], float]) -> bytearray:
+    def _receive(self, max_seconds: float, clock: Callable[[float], float]) -> tuple[bytearray, int]:
         """clock: the seconds it may take until so many have been decoded."""
         began, pcm = time.monotonic(), bytearray()
         for half in cycle((0, 1)):
@@ -144,14 +144,21 @@ class Worker:
             if len(pcm) > (max_seconds + TOLERANCE_S) * BYTES_A_SECOND:
                 raise WorkerLost
             self._sock.sendall(READ)
-        return pcm
+        channels = int(message["channels"])
+        if len(pcm) % (channels * SAMPLE_BYTES):
+            raise WorkerLost
+        return pcm, channels
 
     def _answer(self) -> Message:
         """The next one. Raises the error that it is; WorkerLost where there is none, or none that makes sense."""
         try:
             message: Message = json.loads(self._lines.readline(LINE))
             error = ERRORS[message["error"]](message["message"]) if "error" in message else None
-            valid = error or (isinstance(message["end"], bool) and 0 <= int(message["samples"]) <= HALF)
+            valid = error or (
+                isinstance(message["end"], bool)
+                and 0 <= int(message["samples"]) <= HALF
+                and int(message["channels"]) in CHANNELS
+            )
         except (ValueError, LookupError, TypeError) as e:
             raise WorkerLost from e
         if error:

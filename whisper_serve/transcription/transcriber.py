@@ -16,7 +16,7 @@ from statistics import fmean
 import numpy as np
 
 from whisper_serve.audio import vad
-from whisper_serve.audio.decode import decode, from_pcm
+from whisper_serve.audio.decode import DecodeOptions, decode_channels, from_pcm
 from whisper_serve.audio.decode_workers import Cancellation
 from whisper_serve.audio.headers import expected_seconds
 from whisper_serve.audio.source import Sent, Source
@@ -46,13 +46,13 @@ from whisper_serve.types import (
 
 log = logging.getLogger(__name__)
 
-# Decodes a recording, up to so many seconds, of these formats: DecodeWorkers.decode, which says what it raises.
-Decode = Callable[[Source, float, tuple[str, ...], Cancellation], Audio]
+# Decodes a recording, or each of its channels: DecodeWorkers.decode, which says what it raises.
+Decode = Callable[[Source, DecodeOptions, Cancellation], tuple[Audio, ...]]
 
 
-def decode_here(source: Source, max_seconds: float, accepted: tuple[str, ...], _: Cancellation) -> Audio:
+def decode_here(source: Source, options: DecodeOptions, _: Cancellation) -> tuple[Audio, ...]:
     """Decode in this process, which a hostile file may keep busy or crash: for tests and tools."""
-    return decode(source.data, max_seconds, accepted)
+    return decode_channels(source.data, options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +165,7 @@ class Transcriber:
         if options.headerless:
             audio = from_pcm(source.data, self._max_audio_s)
         else:
-            audio = self._decode(source, self._max_audio_s, self._accepted, cancellation)
+            (audio,) = self._decode(source, DecodeOptions(self._max_audio_s, self._accepted), cancellation)
         return audio, vad.windows(audio, options.vad or self._vad, self._window_s)
 
     async def steps(self, recording: Recording) -> AsyncGenerator[Step, None]:

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from tests.conftest import fake_config, fake_infer, wav
+from whisper_serve.audio.decode import DecodeOptions
 from whisper_serve.audio.decode_workers import Cancellation
 from whisper_serve.audio.source import Source
 from whisper_serve.errors import BadAudio, ModelFailed, TimedOut, TooLarge
@@ -338,7 +339,7 @@ async def test_windows_of_a_caller_who_leaves_are_cancelled() -> None:
 async def test_a_recording_is_no_longer_decoded_when_its_caller_leaves() -> None:
     begun, stopped = threading.Event(), threading.Event()
 
-    def decode(source: Source, seconds: float, accepted: tuple[str, ...], caller: Cancellation) -> Audio:
+    def decode(source: Source, options: DecodeOptions, caller: Cancellation) -> tuple[Audio, ...]:
         with caller.calling(stopped.set):
             begun.set()
             assert stopped.wait(10)
