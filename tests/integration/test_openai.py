@@ -375,7 +375,7 @@ async def test_capabilities_list_models_languages_formats_limits_and_streams(
     assert body["languages"]["de"] == "german"
     assert {".wav", ".mp3", ".m4a", ".ogg"} <= set(body["audio_formats"])
     assert body["response_formats"] == list(FORMATS)
-    assert body["limits"] == {"max_upload_mb": 512, "max_audio_s": 14400}
+    assert body["limits"] == {"max_upload_mb": 512, "max_audio_s": 14400, "max_channels": 8}
     assert body["streaming"] == [
         {"kind": "sse", "path": "/transcribe/stream"},
         {"kind": "sse", "path": "/v1/audio/transcriptions"},

@@ -1,6 +1,6 @@
 """The API of whisper-asr-webservice, which Bazarr and Speakr use: transcripts as files, and language detection."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
@@ -11,6 +11,7 @@ from whisper_serve.api.dialect import Dialect
 from whisper_serve.api.errors import Failure, failure_body, refusals
 from whisper_serve.api.form_limits import FormRoute
 from whisper_serve.api.forms import (
+    CHANNELS,
     LANGUAGE,
     PROMPT,
     TASK,
@@ -34,6 +35,9 @@ DIALECT = Dialect(router, failure_body)
 REFUSALS = refusals(Failure, without=(404,))
 OUTPUTS = {name: name for name in ("txt", "vtt", "srt", "tsv")} | {"json": "whisper_json"}  # to FORMATS
 ENCODE = "false: the file has no header, only samples: 16-bit little-endian, 16 kHz, mono"
+DIARIZE = (
+    "tell speakers apart, by channel where there are two with one person each; else there is one speaker"
+)
 SUBTITLES: dict[str, Any] = {
     "description": "The transcript, in the format that output names.",
     "model": WhisperTranscription,
@@ -61,6 +65,10 @@ async def asr(
     word_timestamps: Annotated[
         bool, Query(description="list words with their times, in json", examples=[True])
     ] = False,
+    diarize: Annotated[bool | None, Blank, Query(description=DIARIZE, examples=[True])] = None,
+    channels: Annotated[
+        Literal["mix", "separate"], Query(description=CHANNELS, examples=["separate"])
+    ] = "mix",
     output: Annotated[
         str,
         one_of(OUTPUTS),
@@ -75,6 +83,7 @@ async def asr(
         word_timestamps=word_timestamps,
         vad=vad_options(vad_filter),
         headerless=not encode,
+        channels="speakers" if diarize else channels,
     )
     transcript = await service.transcriber.transcribe(await contents(audio_file), options, caller)
     response = rendered(request, transcript, OUTPUTS[output], RenderOptions(words=word_timestamps))

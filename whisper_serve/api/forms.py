@@ -1,7 +1,7 @@
 """Form fields that several dialects share: their types, checks and descriptions."""
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import File, Form, UploadFile
 from fastapi.exceptions import RequestValidationError
@@ -57,6 +57,10 @@ Language = Annotated[str | None, Blank, AfterValidator(known_language)]
 LANGUAGE = "language of the speech, as ISO 639-1 code or English name; absent: detected"
 PROMPT = "words that are likely in the recording, or the text that precedes it"
 TASK = "translate: answer in English"
+CHANNELS = (
+    "separate: transcribe each channel of the recording by itself, and say of each segment and word on which it was; "
+    "mix: all together"
+)
 VAD = "false: transcribe silences too, without voice activity detection; absent: as configured"
 
 FileField = Annotated[
@@ -78,6 +82,10 @@ TemperatureField = Annotated[
     ),
 ]
 TaskField = Annotated[Task, Form(description=TASK, examples=["translate"])]
+ChannelsField = Annotated[
+    Literal["mix", "separate"],
+    Form(description=CHANNELS, examples=["separate"]),
+]
 ParallelField = Annotated[
     bool,
     Form(description="false: transcribe the windows of the recording one after another", examples=[False]),

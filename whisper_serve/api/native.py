@@ -14,6 +14,7 @@ from whisper_serve.api.errors import Failure, failure_body, refusals
 from whisper_serve.api.form_limits import FormRoute
 from whisper_serve.api.forms import (
     VAD,
+    ChannelsField,
     FileField,
     HotwordsField,
     LanguageField,
@@ -26,6 +27,7 @@ from whisper_serve.api.forms import (
 )
 from whisper_serve.api.responses import answer_headers
 from whisper_serve.text.formats import rounded
+from whisper_serve.text.labels import label_fields
 from whisper_serve.types import Dropped, Gap, Options, Segment, Transcript
 
 router = APIRouter(tags=["transcription"], route_class=FormRoute)
@@ -33,14 +35,21 @@ STREAM = "/transcribe/stream"
 DIALECT = Dialect(router, failure_body, (Stream(kind="sse", path=STREAM),))
 
 
-class TimedWord(BaseModel):
+class Timed(BaseModel):
+    """A part of the recording."""
+
+    channel: int | None = Field(None, description="from 1; with channels=separate only", examples=[1])
+    speaker: str | None = Field(None, description="who said it; where that is known")
+
+
+class TimedWord(Timed):
     word: str
     start: float = Field(description="seconds from the start of the recording")
     end: float
     probability: float
 
 
-class TimedSegment(BaseModel):
+class TimedSegment(Timed):
     start: float = Field(description="seconds from the start of the recording")
     end: float
     text: str
@@ -51,9 +60,10 @@ class MissingRange(BaseModel):
     start: float = Field(description="seconds from the start of the recording")
     end: float
     error: str = Field(description="why it could not be transcribed")
+    channel: int | None = Field(None, description="from 1; with channels=separate only", examples=[1])
 
 
-class DroppedSegment(BaseModel):
+class DroppedSegment(Timed):
     start: float = Field(description="seconds from the start of the recording")
     end: float
     text: str
@@ -67,7 +77,7 @@ class Transcribed(BaseModel):
     word_count: int
     gpu_memory: float = Field(description="gigabytes of GPU memory in use; 0 on a CPU")
     error: str | None = Field(description="null; one sentence where success is false")
-    segments: list[TimedSegment] = Field([], description="with word_timestamps only")
+    segments: list[TimedSegment] = Field([], description="with word_timestamps or channels=separate only")
     warnings: list[str] = Field(
         [], description="what to know about this answer, a sentence each; absent: nothing"
     )
@@ -98,6 +108,7 @@ class NativeForm:
         bool, Form(description="list segments and words with their times", examples=[True])
     ] = False
     vad: Annotated[bool | None, Form(description=VAD, examples=[False])] = None
+    channels: ChannelsField = "mix"
     use_parallel: ParallelField = True
     allow_partial: Annotated[
         bool,
@@ -116,6 +127,7 @@ class NativeForm:
             temperature=self.temperature,
             word_timestamps=self.word_timestamps,
             vad=vad_options(self.vad),
+            channels=self.channels,
             use_parallel=self.use_parallel,
             allow_partial=self.allow_partial,
         )
@@ -155,14 +167,14 @@ def as_event(request: Request, update: sse.Update, options: Options) -> sse.Even
     if isinstance(update, Transcript):
         return as_answer(request, update, options).model_dump(exclude_unset=True)
     event: sse.Event = {"text": update.text, "done": round(update.step.done, 4)}
-    if options.word_timestamps:
-        event["segments"] = [as_timed_segment(s).model_dump() for s in update.step.segments]
+    if lists_segments(options):
+        event["segments"] = [as_timed_segment(s).model_dump(exclude_unset=True) for s in update.step.segments]
     return event
 
 
 def as_answer(request: Request, transcript: Transcript, options: Options) -> Transcribed:
     more: dict[str, Any] = {}
-    if options.word_timestamps:
+    if lists_segments(options):
         more["segments"] = [as_timed_segment(s) for s in transcript.segments]
     if transcript.warnings:
         more["warnings"] = [*transcript.warnings]
@@ -181,6 +193,10 @@ def as_answer(request: Request, transcript: Transcript, options: Options) -> Tra
     )
 
 
+def lists_segments(options: Options) -> bool:
+    return options.word_timestamps or options.channels != "mix"
+
+
 def as_timed_segment(segment: Segment) -> TimedSegment:
     return TimedSegment(
         start=rounded(segment.start),
@@ -192,14 +208,17 @@ def as_timed_segment(segment: Segment) -> TimedSegment:
                 start=rounded(w.start),
                 end=rounded(w.end),
                 probability=round(w.probability, 3),
+                **label_fields(w),
             )
             for w in segment.words
         ],
+        **label_fields(segment),
     )
 
 
 def as_missing_range(gap: Gap) -> MissingRange:
-    return MissingRange(start=rounded(gap.start), end=rounded(gap.end), error=gap.error)
+    channel = {} if gap.channel is None else {"channel": gap.channel}
+    return MissingRange(start=rounded(gap.start), end=rounded(gap.end), error=gap.error, **channel)
 
 
 def as_dropped_segment(dropped: Dropped) -> DroppedSegment:
@@ -209,4 +228,5 @@ def as_dropped_segment(dropped: Dropped) -> DroppedSegment:
         end=rounded(segment.end),
         text=segment.text.strip(),
         reason=dropped.reason,
+        **label_fields(segment),
     )

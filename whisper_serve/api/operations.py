@@ -30,6 +30,7 @@ class Alive(BaseModel):
 class Limits(BaseModel):
     max_upload_mb: float = Field(description="of a request's body, in megabytes (1e6 bytes)")
     max_audio_s: float = Field(description="of a recording, in seconds")
+    max_channels: int = Field(description="of a recording whose channels are transcribed separately")
 
 
 class Capabilities(BaseModel):
@@ -83,7 +84,7 @@ async def capabilities(request: Request, service: ServiceDep) -> Capabilities:
         audio_formats=any_format if ANY in model.supported_formats else list(model.supported_formats),
         response_formats=list(FORMATS),
         streaming=[stream for dialect in request.app.state.dialects for stream in dialect.streams],
-        limits=Limits(max_upload_mb=server.max_upload_mb, max_audio_s=server.max_audio_s),
+        limits=Limits.model_validate(server, from_attributes=True),
     )
 
 

@@ -46,7 +46,15 @@ class Server(Section):
     body_timeout_s: float = Field(
         30, gt=0, description="time in which each further kilobyte of a request's body must have come"
     )
-    max_audio_s: float = Field(4 * 3600, gt=0, description="longest recording accepted, in seconds")
+    max_audio_s: float = Field(
+        4 * 3600,
+        gt=0,
+        description="longest recording accepted, in seconds; its channels count one by one where they are "
+        "transcribed separately",
+    )
+    max_channels: int = Field(
+        8, ge=1, le=64, description="most channels of a recording that channels=separate transcribes"
+    )
     max_parallel_windows: int | None = Field(
         None,
         ge=1,

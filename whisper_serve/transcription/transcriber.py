@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from math import inf
 from statistics import fmean
 
@@ -27,6 +28,13 @@ from whisper_serve.telemetry import tracing
 from whisper_serve.text import filters
 from whisper_serve.transcription import deadline
 from whisper_serve.transcription.admission import Admission, Bounds, Reservation
+from whisper_serve.transcription.channels import (
+    ChannelState,
+    TimeOrder,
+    speaker_of,
+    warnings_about,
+    windows_of,
+)
 from whisper_serve.transcription.language_policy import LanguagePolicy
 from whisper_serve.transcription.ordered_map import OrderedMap
 from whisper_serve.transcription.temperature_fallback import Infer, transcribe_with_fallback
@@ -59,12 +67,18 @@ def decode_here(source: Source, options: DecodeOptions, _: Cancellation) -> tupl
 class Recording:
     """Decoded and split, ready to be transcribed."""
 
-    windows: tuple[Window, ...]
+    windows: tuple[Window, ...]  # in order of their starts
     duration: float  # seconds
     options: Options
     decode_s: float  # what decoding and splitting took
+    channels: int = 1  # that are transcribed by themselves
     reservation: Reservation | None = None  # where the queue is bounded
     until: float = inf  # moment of time.monotonic() by which all must be transcribed
+
+    @property
+    def audio_s(self) -> float:
+        """Seconds of audio in all channels."""
+        return self.duration * self.channels
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +90,10 @@ class Step:
     gap: Gap | None = None
     queue_s: float = 0.0  # waiting for a replica, over all attempts
     done: float = 0.0  # share of the recording up to the end of this window, 0 to 1
-    segments: tuple[Segment, ...] = ()  # what the filters kept, timed from the start of the recording
+    # What comes next in the transcript, timed from the start of the recording: what the filters kept of this window,
+    # and with several channels what waited for it.
+    segments: tuple[Segment, ...] = ()
+    has_words: bool = False  # the filters kept some of this window
     dropped: tuple[Dropped, ...] = ()
 
 
@@ -96,6 +113,7 @@ class Transcriber:
         self.admission = admission or Admission(Bounds())
         self._max_parallel = config.limits.max_parallel_windows
         self._max_audio_s = server.max_audio_s
+        self._max_channels = server.max_channels
         self._timeout = deadline.RequestTimeout(server.request_timeout_s, server.request_timeout_per_audio_s)
         self._accepted = config.model.supported_formats
         self._window_s = config.model.window_s
@@ -137,8 +155,8 @@ class Transcriber:
             )
             del data
             pending_s = sum(window.seconds for window in recording.windows)
-            reservation.update(recording.duration, pending_s, self._parallel(options) * self._window_s)
-            until = began + self._timeout.seconds(recording.duration)
+            reservation.update(recording.audio_s, pending_s, self._parallel(options) * self._window_s)
+            until = began + self._timeout.seconds(recording.audio_s)
             yield replace(recording, reservation=reservation, until=until)
 
     async def open(self, data: Sent, options: Options, caller: str = "") -> Recording:
@@ -148,25 +166,28 @@ class Transcriber:
         async with self._turns.turn(caller):
             with tracing.span("decode", bytes=len(source.data)):
                 try:
-                    audio, spans = await loop.run_in_executor(
+                    channels = await loop.run_in_executor(
                         self._threads, self._decode_and_split, source, options, cancellation
                     )
                 finally:  # the caller may be gone
                     cancellation.cancel()
-        windows = tuple(Window(audio.samples[s.start : s.end], s.start / SAMPLE_RATE, options) for s in spans)
+        windows, seconds = windows_of(channels, options), channels[0][0].seconds
         if log.isEnabledFor(logging.DEBUG):
-            found = [(round(w.start, 2), round(w.start + w.seconds, 2)) for w in windows]
-            log.debug("speech found", extra={"audio_seconds": round(audio.seconds, 2), "windows": found})
-        return Recording(windows, audio.seconds, options, time.perf_counter() - began)
+            found = [(round(w.start, 2), round(w.end, 2)) for w in windows]
+            log.debug("speech found", extra={"audio_seconds": round(seconds, 2), "windows": found})
+        return Recording(windows, seconds, options, time.perf_counter() - began, len(channels))
 
     def _decode_and_split(
         self, source: Source, options: Options, cancellation: Cancellation
-    ) -> tuple[Audio, list[vad.Span]]:
+    ) -> list[tuple[Audio, list[vad.Span]]]:
+        """Each channel that is transcribed by itself, and where its windows are."""
         if options.headerless:
-            audio = from_pcm(source.data, self._max_audio_s)
+            channels: tuple[Audio, ...] = (from_pcm(source.data, self._max_audio_s),)
         else:
-            (audio,) = self._decode(source, DecodeOptions(self._max_audio_s, self._accepted), cancellation)
-        return audio, vad.windows(audio, options.vad or self._vad, self._window_s)
+            wanted = DecodeOptions(self._max_audio_s, self._accepted, options.channels, self._max_channels)
+            channels = self._decode(source, wanted, cancellation)
+        settings = options.vad or self._vad
+        return [(audio, vad.windows(audio, settings, self._window_s)) for audio in channels]
 
     async def steps(self, recording: Recording) -> AsyncGenerator[Step, None]:
         """Transcribe the windows, several at once; yield what each adds, in order.
@@ -174,31 +195,37 @@ class Transcriber:
         Raises TimedOut when the recording's time is up, ModelFailed where a window fails and gaps are not allowed,
         and whatever else `infer` raises, in the turn of the window concerned.
         """
-        language, last = LanguagePolicy(recording.options.language), None
+        channels = {w.channel: ChannelState(LanguagePolicy(w.options.language)) for w in recording.windows}
+        in_time, done = TimeOrder(window.start for window in recording.windows), 0.0
 
         async def transcribe(window: Window) -> Step:
+            language = channels[window.channel].language
             return await self._transcribe_window(language.with_language(window), recording.until)
 
         def replacement(step: Step) -> Window | None:
+            language = channels[step.window.channel].language
             return step.window if language.language_differs(step.window, step.result) else None
 
         in_order = OrderedMap(transcribe, recording.windows, self._parallel(recording.options), replacement)
         async with aclosing(in_order.results()) as steps:
             async for unfiltered in steps:
-                step = self._filtered(unfiltered, last, recording.duration)
+                channel = channels[unfiltered.window.channel]
+                step = self._filtered(unfiltered, channel.last)
                 if step.result and step.segments:
-                    language.settle(step.result)
-                    last = step.segments[-1]
+                    channel.language.settle(step.result)
+                    channel.last = step.segments[-1]
                 if recording.reservation:
                     recording.reservation.transcribed(step.window.seconds)
-                yield step
+                done = min(1.0, max(done, step.window.end / recording.duration))
+                segments = in_time.add(step.segments) if recording.channels > 1 else step.segments
+                yield replace(step, done=done, segments=segments)
 
     def _parallel(self, options: Options) -> int:
         """Windows of one recording that may be with the replicas at once."""
         return self._max_parallel if options.use_parallel else 1
 
     async def _transcribe_window(self, window: Window, until: float) -> Step:
-        """A step without its share of the recording and without segments, which depend on the step before."""
+        """A step without its share of the recording and without segments, which depend on the steps before."""
         began = time.perf_counter()
         deadline.end_at(until)  # in this task, and where its window goes
         try:
@@ -206,36 +233,40 @@ class Transcriber:
                 attempts = transcribe_with_fallback(window, self.infer, self._temperatures, self._thresholds)
                 result = await deadline.in_time(attempts, until)
         except ModelFailed as e:
-            end = window.start + window.seconds
             if not window.options.allow_partial:
-                raise ModelFailed(f"{window.start:.1f} to {end:.1f} s could not be transcribed: {e}") from e
-            return Step(window, gap=Gap(window.start, end, str(e)))
+                where = f"{window.start:.1f} to {window.end:.1f} s"
+                raise ModelFailed(f"{where} could not be transcribed: {e}") from e
+            return Step(window, gap=Gap(window.start, window.end, str(e), window.channel))
         queue_s = max(0.0, time.perf_counter() - began - result.batch_inference_s)
         return Step(window, result, queue_s=queue_s)
 
-    def _filtered(self, step: Step, last: Segment | None, duration: float) -> Step:
-        """The step with its share of the recording, and its segments, each judged beside the last one kept."""
+    def _filtered(self, step: Step, last: Segment | None) -> Step:
+        """The step with the segments of its window, each judged beside the last one kept."""
         window = step.window
-        done = min(1.0, (window.start + window.seconds) / duration)
         if step.result is None:
-            return replace(step, done=done)
+            return step
         language = "en" if window.options.task == "translate" else step.result.language
         kept: list[Segment] = []
         dropped: list[Dropped] = []
         for segment in step.result.segments:
-            segment, before = segment.shifted(window.start), kept[-1] if kept else last
+            segment = segment.shifted(window.start).said_by(window.channel, speaker_of(window))
+            before = kept[-1] if kept else last
             reason = filters.clean(segment, before, language, self._filters, self._thresholds)
             if reason:
                 dropped.append(Dropped(segment, reason))
             else:
                 kept.append(segment)
-        return replace(step, done=done, segments=tuple(kept), dropped=tuple(dropped))
+        return replace(step, segments=tuple(kept), has_words=bool(kept), dropped=tuple(dropped))
 
 
 def collect(recording: Recording, steps: Sequence[Step]) -> Transcript:
     """Join all steps of a recording to its transcript."""
     results = [step.result for step in steps if step.result]
-    first = next((step.result for step in steps if step.result and step.segments), None)  # with words kept
+    warnings = [
+        *warnings_about(recording.options, recording.channels),
+        *chain.from_iterable(r.warnings for r in results),
+    ]
+    first = next((step.result for step in steps if step.result and step.has_words), None)
     return Transcript(
         segments=tuple(segment for step in steps for segment in step.segments),
         duration=recording.duration,
@@ -254,5 +285,5 @@ def collect(recording: Recording, steps: Sequence[Step]) -> Transcript:
             batch_audio_s=fmean(r.batch_audio_s for r in results) if results else 0.0,
         ),
         gpu_memory_gb=max((r.gpu_memory_gb for r in results), default=0.0),
-        warnings=tuple(dict.fromkeys(warning for r in results for warning in r.warnings)),
+        warnings=tuple(dict.fromkeys(warnings)),
     )

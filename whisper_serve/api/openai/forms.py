@@ -7,6 +7,7 @@ from fastapi import Form
 from pydantic import BaseModel, Field, ValidationError
 
 from whisper_serve.api.forms import (
+    ChannelsField,
     FileField,
     HotwordsField,
     LanguageField,
@@ -61,6 +62,7 @@ class TranscriptionForm:
             examples=[8],
         ),
     ] = None
+    channels: ChannelsField = "mix"
     use_parallel: ParallelField = True
 
 
@@ -221,4 +223,5 @@ def options_of(
         logprobs=render.logprobs,
         vad=vad,
         use_parallel=form.use_parallel,
+        channels=form.channels,
     )

@@ -23,7 +23,7 @@ from whisper_serve.api.openai.schemas import (
 from whisper_serve.api.responses import content, rendered
 from whisper_serve.config.resolve import Resolved
 from whisper_serve.errors import NotFound
-from whisper_serve.text.formats import logprobs_of, token_usage, warnings_of
+from whisper_serve.text.formats import labelled_segments, logprobs_of, token_usage, warnings_of
 from whisper_serve.types import Transcript
 
 
@@ -112,7 +112,7 @@ def as_event(update: sse.Update, logprobs: bool) -> sse.Event | None:
         segments = update.step.segments
     if logprobs:
         event["logprobs"] = logprobs_of(segments)
-    return event
+    return labelled_segments(segments) | event
 
 
 def entry(id: str) -> ModelEntry:

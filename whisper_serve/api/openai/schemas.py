@@ -23,16 +23,28 @@ class Logprob(BaseModel):
     bytes: list[int] = Field(description="the token in UTF-8, also where it is a part of a character")
 
 
+class Labelled(BaseModel):
+    channel: int = Field(1, description="from 1; with channels=separate only")
+    speaker: str = Field("", description="who said it; where that is known")
+
+
+class LabelledSegment(Labelled):
+    start: float = Field(description="seconds from the start of the recording")
+    end: float
+    text: str
+
+
 class Transcription(BaseModel):
     """response_format=json."""
 
     text: str = Field(examples=["Ask not what your country can do for you."])
+    segments: list[LabelledSegment] = Field([], description="with channels=separate only")
     logprobs: list[Logprob] = Field([], description="with include[]=logprobs only")
     usage: DurationUsage
     warnings: list[str] = WARNINGS
 
 
-class VerboseSegment(BaseModel):
+class VerboseSegment(Labelled):
     id: int
     seek: int = Field(description="start, in hundredths of a second")
     start: float = Field(description="seconds from the start of the recording")
@@ -45,7 +57,7 @@ class VerboseSegment(BaseModel):
     no_speech_prob: float
 
 
-class VerboseWord(BaseModel):
+class VerboseWord(Labelled):
     word: str
     start: float = Field(description="seconds from the start of the recording")
     end: float
