@@ -57,6 +57,14 @@ class VadOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Replacement:
+    """A phrase, and what is to be written instead."""
+
+    phrase: str
+    written: str
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """What one caller asked for, the same for every transport."""
 
@@ -72,6 +80,7 @@ class Options:
     allow_partial: bool = False  # True: answer what could be transcribed, and name the gaps
     headerless: bool = False  # the recording is bare samples: 16-bit little-endian, mono, SAMPLE_RATE
     channels: Channels = "mix"  # what becomes of a recording's channels
+    replacements: tuple[Replacement, ...] = ()  # in the text, before those that are configured
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,10 @@ from whisper_serve.api.forms import (
     Blank,
     FileField,
     Language,
+    ReplacementsField,
     contents,
     one_of,
+    replacements_of,
     vad_options,
 )
 from whisper_serve.api.openai.schemas import WhisperTranscription
@@ -69,6 +71,7 @@ async def asr(
     channels: Annotated[
         Literal["mix", "separate"], Query(description=CHANNELS, examples=["separate"])
     ] = "mix",
+    replacements: ReplacementsField = "",
     output: Annotated[
         str,
         one_of(OUTPUTS),
@@ -84,6 +87,7 @@ async def asr(
         vad=vad_options(vad_filter),
         headerless=not encode,
         channels="speakers" if diarize else channels,
+        replacements=replacements_of(replacements),
     )
     transcript = await service.transcriber.transcribe(await contents(audio_file), options, caller)
     response = rendered(request, transcript, OUTPUTS[output], RenderOptions(words=word_timestamps))

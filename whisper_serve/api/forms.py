@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 from fastapi import File, Form, UploadFile
 from fastapi.exceptions import RequestValidationError
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError
 
 from whisper_serve.audio.source import Sent
 from whisper_serve.text.languages import language_code
-from whisper_serve.types import Task, VadOptions
+from whisper_serve.types import Replacement, Task, VadOptions
 
 
 def blank_is_absent(value: object) -> object:
@@ -33,6 +33,17 @@ def known_language(language: str | None) -> str | None:
     return code
 
 
+def replacements_of(text: str) -> tuple[Replacement, ...]:
+    """Of a form field. Raises RequestValidationError."""
+    try:
+        table = REPLACEMENT_TABLE.validate_json(text) if text.strip() else {}
+    except ValidationError as e:
+        raise mistake(
+            "replacements", 'it should be a JSON object of texts, such as {"cooper netties": "Kubernetes"}'
+        ) from e
+    return tuple(Replacement(*entry) for entry in table.items())
+
+
 def one_of(names: Iterable[str]) -> AfterValidator:
     """For fields whose values are the rows of a table."""
     known = list(names)
@@ -50,6 +61,7 @@ def mistake(field: str, message: str) -> RequestValidationError:
     return RequestValidationError([{"type": "value_error", "loc": ("body", field), "msg": message}])
 
 
+REPLACEMENT_TABLE = TypeAdapter(dict[str, str])
 Blank = BeforeValidator(blank_is_absent)
 Listed = BeforeValidator(without_blanks)
 Language = Annotated[str | None, Blank, AfterValidator(known_language)]
@@ -85,6 +97,13 @@ TaskField = Annotated[Task, Form(description=TASK, examples=["translate"])]
 ChannelsField = Annotated[
     Literal["mix", "separate"],
     Form(description=CHANNELS, examples=["separate"]),
+]
+ReplacementsField = Annotated[
+    str,
+    Form(
+        description="phrases and what is to be written instead, as a JSON object; added to those that are configured",
+        examples=['{"cooper netties": "Kubernetes"}'],
+    ),
 ]
 ParallelField = Annotated[
     bool,

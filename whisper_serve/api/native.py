@@ -20,9 +20,11 @@ from whisper_serve.api.forms import (
     LanguageField,
     ParallelField,
     PromptField,
+    ReplacementsField,
     TaskField,
     TemperatureField,
     contents,
+    replacements_of,
     vad_options,
 )
 from whisper_serve.api.responses import answer_headers
@@ -109,6 +111,7 @@ class NativeForm:
     ] = False
     vad: Annotated[bool | None, Form(description=VAD, examples=[False])] = None
     channels: ChannelsField = "mix"
+    replacements: ReplacementsField = ""
     use_parallel: ParallelField = True
     allow_partial: Annotated[
         bool,
@@ -128,6 +131,7 @@ class NativeForm:
             word_timestamps=self.word_timestamps,
             vad=vad_options(self.vad),
             channels=self.channels,
+            replacements=replacements_of(self.replacements),
             use_parallel=self.use_parallel,
             allow_partial=self.allow_partial,
         )

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from whisper_serve.config.model import Deployment, Model, Quality, Vad
 from whisper_serve.config.server import Decoding, Security, Server
+from whisper_serve.config.text import Text
 from whisper_serve.errors import ConfigError
 from whisper_serve.section import Section, nearest, settings_of
 from whisper_serve.telemetry.settings import Logging, Tracing
@@ -36,6 +37,7 @@ class Sections(Section):
     deployment: Deployment = Deployment()
     vad: Vad = Vad()
     quality: Quality = Quality()
+    text: Text = Text()
     logging: Logging = Logging()
     tracing: Tracing = Tracing()
 

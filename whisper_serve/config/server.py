@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from whisper_serve.audio.decode_limits import DecodeLimits
 from whisper_serve.config.defaults import MIN_DECODES, PATIENCE_S, per_device
+from whisper_serve.config.text import Replacements
 from whisper_serve.section import STRICT, Section, refusal
 
 
@@ -153,13 +154,16 @@ class Key(Section):
     audio_s_per_day: float | None = Field(
         None, gt=0, description="audio accepted a day (UTC), in seconds; null: any amount"
     )
+    replacements: Replacements = Field(
+        {}, description="phrases and what is to be written instead in this caller's transcripts"
+    )
 
 
 class Security(Section):
     keys: tuple[Key, ...] = Field(
         (),
-        description="API keys, each with a name and the sha256 of the key, and if wanted requests_per_minute and "
-        "audio_s_per_day; none: no key is needed",
+        description="API keys, each with a name and the sha256 of the key, and if wanted requests_per_minute, "
+        "audio_s_per_day and replacements; none: no key is needed",
     )
     cors_origins: tuple[str, ...] = Field(
         (), description='web pages that may call the service, such as "https://example.org"; "*": all'

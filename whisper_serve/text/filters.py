@@ -121,7 +121,7 @@ def script(segment: Segment, last: Segment | None, language: str | None, setting
     if language is None:
         return False
     own = SCRIPTS.get(language, ("LATIN",))
-    found = [found for char in normalize("NFKC", segment.text) if (found := _script(char))]
+    found = [found for char in normalize("NFKC", segment.text) if (found := script_of(char))]
     if not _doubtful(segment, settings):
         own = (*own, "LATIN")
     return sum(one not in own for one in found) > FOREIGN_SHARE * len(found)
@@ -197,7 +197,7 @@ def _letters(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _script(char: str) -> str | None:
+def script_of(char: str) -> str | None:
     """The script of a letter; None for other characters, and for scripts of no language here."""
     if not char.isalpha():
         return None

@@ -26,6 +26,7 @@ from whisper_serve.config.resolve import Resolved
 from whisper_serve.errors import ModelFailed
 from whisper_serve.telemetry import tracing
 from whisper_serve.text import filters
+from whisper_serve.text.replacements import Phrases, replaced
 from whisper_serve.transcription import deadline
 from whisper_serve.transcription.admission import Admission, Bounds, Reservation
 from whisper_serve.transcription.channels import (
@@ -37,6 +38,7 @@ from whisper_serve.transcription.channels import (
 )
 from whisper_serve.transcription.language_policy import LanguagePolicy
 from whisper_serve.transcription.ordered_map import OrderedMap
+from whisper_serve.transcription.replacements import ReplacementTables
 from whisper_serve.transcription.temperature_fallback import Infer, transcribe_with_fallback
 from whisper_serve.transcription.turns import Turns
 from whisper_serve.types import (
@@ -72,6 +74,7 @@ class Recording:
     options: Options
     decode_s: float  # what decoding and splitting took
     channels: int = 1  # that are transcribed by themselves
+    replacements: tuple[Phrases, ...] = ()
     reservation: Reservation | None = None  # where the queue is bounded
     until: float = inf  # moment of time.monotonic() by which all must be transcribed
 
@@ -121,6 +124,7 @@ class Transcriber:
         self._temperatures = quality.temperatures
         self._filters = quality.filters
         self._thresholds: filters.Thresholds = quality
+        self._replacements = ReplacementTables(config)
         self._turns = Turns(config.limits.max_decodes, server.max_long_decodes, PATIENCE_S)
         self._threads = ThreadPoolExecutor(config.limits.max_decodes + server.max_long_decodes, "decode")
 
@@ -145,9 +149,11 @@ class Transcriber:
     async def admitted(self, data: Sent, options: Options, caller: str) -> AsyncIterator[Recording]:
         """Reserve room for a recording, then decode and split it; the reservation ends with the block.
 
-        Raises Overloaded, before it is decoded where its expected length is too much; TimedOut, BadAudio, TooLarge.
+        Raises Overloaded, before it is decoded where its expected length is too much; TimedOut, BadRequest, TooLarge.
         """
         began = time.monotonic()
+        tables = await self._replacements.of(options.replacements, caller)
+        options = replace(options, replacements=())  # which windows need not carry to the replicas
         with self.admission.reservation(caller) as reservation:
             reservation.reserve(expected_seconds(Source(data).data, self._max_audio_s, options.headerless))
             recording = await deadline.in_time(
@@ -157,7 +163,7 @@ class Transcriber:
             pending_s = sum(window.seconds for window in recording.windows)
             reservation.update(recording.audio_s, pending_s, self._parallel(options) * self._window_s)
             until = began + self._timeout.seconds(recording.audio_s)
-            yield replace(recording, reservation=reservation, until=until)
+            yield replace(recording, replacements=tables, reservation=reservation, until=until)
 
     async def open(self, data: Sent, options: Options, caller: str = "") -> Recording:
         """Decode and split a recording, in a thread, when it is the caller's turn. Raises what `decode` raises."""
@@ -217,7 +223,8 @@ class Transcriber:
                 if recording.reservation:
                     recording.reservation.transcribed(step.window.seconds)
                 done = min(1.0, max(done, step.window.end / recording.duration))
-                segments = in_time.add(step.segments) if recording.channels > 1 else step.segments
+                segments = replaced(step.segments, recording.replacements)
+                segments = in_time.add(segments) if recording.channels > 1 else segments
                 yield replace(step, done=done, segments=segments)
 
     def _parallel(self, options: Options) -> int:

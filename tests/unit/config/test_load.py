@@ -83,6 +83,9 @@ def test_the_first_config_json_loads_unchanged() -> None:
             "'proxy.local' in it should be an address such as",
         ),
         ({"security": {"trusted_proxies": ["10.0.0.1/8"]}}, 'is not a network; did you mean "10.0.0.0/8"?'),
+        ({"text": {"replacements": {"a": ""}}}, 'text.replacements is {"a": ""}; neither a phrase nor what'),
+        ({"text": {"replacements": ["a"]}}, "text.replacements is ["),
+        ({"security": {"keys": [KEY | {"replacements": {"a": "b\n"}}]}}, "'a' has a line break"),
         ("{", "is not JSON"),
         ([], "must hold a JSON object"),
     ],
@@ -105,6 +108,12 @@ def test_the_environment_wins_over_the_file(tmp_path: Path, monkeypatch: pytest.
     config = load_config(written(tmp_path, {"server": {"port": 9000, "host": "127.0.0.1"}}))
     assert (config.server.port, config.server.host) == (8010, "127.0.0.1")
     assert config.quality.temperatures == (0.0, 0.5)
+
+
+def test_replacements_may_stand_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHISPER_SERVE__TEXT__REPLACEMENTS", '{"Jay Son": "JSON"}')
+    config = load_config(written(tmp_path, {"text": {"replacements": {"gonna": "going to"}}}))
+    assert config.text.replacements == {"gonna": "going to", "Jay Son": "JSON"}
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,11 @@ from whisper_serve.api.forms import (
     Listed,
     ParallelField,
     PromptField,
+    ReplacementsField,
     TemperatureField,
     mistake,
     one_of,
+    replacements_of,
 )
 from whisper_serve.text.formats import FORMATS, RenderOptions
 from whisper_serve.text.subtitles import AS_SEGMENTS, Layout
@@ -63,6 +65,7 @@ class TranscriptionForm:
         ),
     ] = None
     channels: ChannelsField = "mix"
+    replacements: ReplacementsField = ""
     use_parallel: ParallelField = True
 
 
@@ -224,4 +227,5 @@ def options_of(
         vad=vad,
         use_parallel=form.use_parallel,
         channels=form.channels,
+        replacements=replacements_of(form.replacements),
     )
