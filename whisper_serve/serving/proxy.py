@@ -1,11 +1,14 @@
-"""Brings the bounds on requests into the processes of Ray Serve's HTTP proxies, on every node and after each restart."""
+"""What this service adds to Ray Serve's HTTP proxies, on every node and after each restart: bounds, and 503 for a dead ingress."""
 
 import json
 import os
 from dataclasses import asdict
 
+from starlette.middleware import Middleware
+
 from whisper_serve.config.server import Server
 from whisper_serve.serving.http_protocol import HttpBounds, http_bounds, use_bounded_protocol
+from whisper_serve.serving.unanswered import AnswerUnanswered, load_stand_in
 
 BOUNDS = "WHISPER_SERVE_HTTP_BOUNDS"
 
@@ -21,7 +24,7 @@ def bounds_here() -> HttpBounds:
     return HttpBounds(**json.loads(given)) if given else http_bounds(Server())
 
 
-def bound_proxy() -> list[object]:
-    """For RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH: each proxy calls it before it listens. Returns no middleware."""
+def bound_proxy() -> list[Middleware]:
+    """For RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH: each proxy calls it before it listens; with HAProxy each ingress."""
     use_bounded_protocol(bounds_here())
-    return []
+    return [Middleware(AnswerUnanswered, load_stand_in)]
