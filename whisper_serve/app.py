@@ -50,7 +50,7 @@ class Ingress:
         use_bounded_protocol(http_bounds(config.server))  # behind HAProxy callers reach this process
         set_up_logging(config.logging)
         set_up_tracing(config.tracing, "ingress")
-        remote = ModelClient(model, config.deployment.max_retries)
+        remote = ModelClient(model, config.deployment)
         workers = DecodeWorkers(
             config.limits.max_decodes + config.server.max_long_decodes, config.decoding, count_lost_decoder
         )

@@ -1,6 +1,6 @@
 """An engine that fails in whatever way a prompt asks for, to test what the service does then.
 
-"explode" fails the window, "crash" its whole batch, "die" the process; "spite PATH" fails wherever the file PATH
+"explode" fails the window, "crash" its whole batch, "die" the process, "linger N" ends it after N seconds; "spite PATH" fails wherever the file PATH
 names this process, or nobody yet; "eat N" takes N MB of memory, "slow N" takes N seconds, "slow N PATH" makes the
 file PATH first; "full context" counts as one more decoding with the full context; "say TEXT" transcribes TEXT.
 """
@@ -46,6 +46,9 @@ def misbehave(verb: str, *arguments: str) -> None:
     match verb:
         case "crash":
             raise MemoryError("asked to crash")
+        case "linger":
+            time.sleep(float(arguments[0]))
+            misbehave("die")
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
         case "eat":

@@ -15,6 +15,10 @@ from whisper_serve.text.filters import FILTERS, Thresholds
 from whisper_serve.types import WINDOW_S, VadOptions
 from whisper_serve.weights.catalog import NAMES
 
+HEDGE_BURST = (
+    16  # windows that may be given to another replica too, before deployment.hedge_share bounds them
+)
+
 
 class Model(Section):
     size: str = Field(
@@ -149,6 +153,23 @@ class Deployment(Section):
         ge=0,
         description="times a window is tried again where the model fails on it; where a replica dies, another one "
         "transcribes its windows, but a window that two died of is refused",
+    )
+    hedge_after: float | None = Field(
+        10,
+        ge=1,
+        description="a window that waits longer than so many times its expected time, which the ingress measures, is given to "
+        "another replica too, and the first answer counts; null: never",
+    )
+    hedge_min_s: float = Field(
+        1,
+        gt=0,
+        description="no window is given to another replica before it has waited for so long, in seconds",
+    )
+    hedge_share: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description=f"share of all windows that may be given to another replica too, beside {HEDGE_BURST} at once",
     )
     health_check_period_s: float = Field(
         2, gt=0, description="how often Ray checks that replicas answer, in seconds"

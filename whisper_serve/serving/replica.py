@@ -15,6 +15,7 @@ from whisper_serve.serving.autoscaling import OUTSTANDING_AUDIO
 from whisper_serve.serving.batch_runner import BatchRunner, WindowRequest
 from whisper_serve.serving.batcher import Batcher
 from whisper_serve.serving.crash_journal import CrashJournal, journal_folder
+from whisper_serve.serving.hedging import Placement
 from whisper_serve.serving.ray_metrics import export_metrics
 from whisper_serve.serving.ray_ports import close_replica_port
 from whisper_serve.telemetry import metrics, tracing
@@ -72,11 +73,12 @@ class Replica:
         trace: dict[str, str],
         deaths: int = 0,
         avoid: tuple[str, ...] = (),
+        placement: Placement | None = None,
     ) -> InferReply:
         """Transcribe a window.
 
         left_s: seconds for which its caller will wait. trace: headers of the span that this is part of.
-        deaths: of replicas, that count against the window. avoid: for the router (see there).
+        deaths: of replicas, that count against the window. avoid, placement: for the router (see there).
         """
         with tracing.span("infer", SpanKind.SERVER, trace):
             asked = WindowRequest(window, time.monotonic() + left_s, request_id, deaths)

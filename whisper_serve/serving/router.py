@@ -31,8 +31,9 @@ class Outstanding:
 
 class LeastAudioRouter(FIFOMixin, RequestRouter):
     """For a deployment whose methods take a window as their first argument, or none. The keyword argument `avoid`
-    holds ids of replicas that get the request only where no others can take it. It knows what its own process sent;
-    of two replicas with equally much of that Serve takes the one with the shorter queue, as with its power of two choices.
+    holds ids of replicas that get the request only where no others can take it; into `placement` it writes which one
+    gets it. It knows what its own process sent; of two replicas with equally much of that Serve takes the one with the
+    shorter queue, as with its power of two choices.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -48,8 +49,12 @@ class LeastAudioRouter(FIFOMixin, RequestRouter):
         pending_request.routing_context.should_backoff = True  # else Serve asks again without a pause
         id = pending_request.metadata.internal_request_id
         self._outstanding.pop(id, None)
-        ranks = self._ranks(candidate_replicas, pending_request.kwargs.get("avoid", ()))
+        avoid = pending_request.kwargs.get("avoid", ())
+        ranks = self._ranks(candidate_replicas, avoid)
         best = min(ranks[0], key=self._queue)
+        if placement := pending_request.kwargs.get("placement"):
+            placement.others = bool({*names(candidate_replicas)} - {*avoid, best.replica_id.unique_id})
+            placement.replica = best.replica_id.unique_id
         self._outstanding[id] = Outstanding(
             best.replica_id, seconds(pending_request), weakref.ref(pending_request)
         )
@@ -84,11 +89,17 @@ class LeastAudioRouter(FIFOMixin, RequestRouter):
         self, pending_request: PendingRequest, replica_id: ReplicaID, result: ReplicaResult
     ) -> None:
         id = pending_request.metadata.internal_request_id
+        if placement := pending_request.kwargs.get("placement"):
+            placement.replica = replica_id.unique_id
         if id in self._outstanding:  # else it is answered already
             self._outstanding[id] = Outstanding(replica_id, seconds(pending_request), None)
 
     def on_request_completed(self, replica_id: ReplicaID, internal_request_id: str) -> None:
         self._outstanding.pop(internal_request_id, None)
+
+
+def names(replicas: list[RunningReplica]) -> list[str]:
+    return [one.replica_id.unique_id for one in replicas]
 
 
 def seconds(request: PendingRequest) -> float:

@@ -76,6 +76,12 @@ INFERENCE_TIME = row(
 )
 DROPPED = row("counter", "dropped_segments", "segments that a filter removed as hallucinated", "reason")
 REPLICA_DEATHS = row("counter", "replica_deaths", "windows whose replica died while they were in flight")
+HEDGES = row(
+    "counter",
+    "hedges",
+    "windows given to a second replica too, by the one that answered: first, second or none",
+    "answered",
+)
 QUEUED_AUDIO = row("gauge", "queued_audio_seconds", "audio accepted and not transcribed yet")
 BUFFERED_AUDIO = row("gauge", "buffered_audio_seconds", "decoded audio in memory")
 NODE_UP = row("gauge", "node_up", "1 if the exporter of the node answered this scrape, else 0", "node")
