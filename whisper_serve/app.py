@@ -28,6 +28,7 @@ from whisper_serve.serving.ray_metrics import export_metrics, exporters
 from whisper_serve.serving.ray_ports import close_replica_port
 from whisper_serve.serving.replica import Replica
 from whisper_serve.serving.router import LeastAudioRouter
+from whisper_serve.serving.shared_usage import SharedUsage, usage_actor
 from whisper_serve.telemetry import metrics
 from whisper_serve.telemetry.logs import set_up_logging
 from whisper_serve.telemetry.metrics import record
@@ -35,6 +36,7 @@ from whisper_serve.telemetry.prometheus import scrape
 from whisper_serve.telemetry.tracing import set_up_tracing
 from whisper_serve.transcription.admission import Admission, Bounds
 from whisper_serve.transcription.transcriber import Transcriber
+from whisper_serve.transcription.usage import OwnUsage
 
 REQUESTS_PER_INGRESS = 1000
 ROUTER = RequestRouterConfig(
@@ -55,7 +57,9 @@ class Ingress:
             config.limits.max_decodes + config.server.max_long_decodes, config.decoding, count_lost_decoder
         )
         workers.start(config.limits.max_decodes)
-        transcriber = Transcriber(config, remote.infer, Admission(bounds(config)), workers.decode)
+        usage = SharedUsage(1 / config.server.num_ingress) if shares_usage(config) else OwnUsage()
+        admission = Admission(bounds(config), usage=usage)
+        transcriber = Transcriber(config, remote.infer, admission, workers.decode)
         transcriber.warm_up()
         may_be_idle = config.deployment.fewest == 0  # a check would start a replica
         ready = takes_requests if may_be_idle else remote.ready
@@ -94,15 +98,21 @@ def count_lost_decoder(reason: str) -> None:
 
 
 def bounds(config: Resolved) -> Bounds:
-    """An ingress's share of what the service accepts: requests are spread evenly, and ingresses share no counters."""
+    """An ingress's share of what the service accepts, since requests are spread evenly, and the quotas of all."""
     server = config.server
     quotas = {key.name: key.audio_s_per_day for key in config.security.keys if key.audio_s_per_day}
     return Bounds(
         queued_s=config.limits.max_queued_audio_s / server.num_ingress,
         buffered_s=server.max_inflight_audio_s / server.num_ingress,
         upload_bytes=server.max_inflight_upload_mb * 1e6 / server.num_ingress,
-        quotas_s={name: quota / server.num_ingress for name, quota in quotas.items()},
+        quotas_s=quotas,
     )
+
+
+def shares_usage(config: Resolved) -> bool:
+    """Whether what keys have used of their limits is counted for several ingresses together."""
+    limited = (key.requests_per_minute or key.audio_s_per_day for key in config.security.keys)
+    return config.server.num_ingress > 1 and any(limited)
 
 
 def build_app(config: Resolved) -> Application:
@@ -125,6 +135,7 @@ def build_app(config: Resolved) -> Application:
         **per_node(server.max_ingress_per_node),
         max_ongoing_requests=REQUESTS_PER_INGRESS,
         ray_actor_options={"num_cpus": 1 if server.dedicated_cpu else 0},
+        deployment_actors=[usage_actor()] if shares_usage(config) else [],
         graceful_shutdown_timeout_s=server.drain_timeout_s,
         health_check_period_s=deployment.health_check_period_s,
         # Serve replaces a replica after so many checks without an answer

@@ -88,7 +88,15 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 def named(service: Running, name: str) -> list[psutil.Process]:
-    return [p for p in service.processes() if (p.cmdline() or [""])[0].startswith(name)]
+    return [p for p in service.processes() if title_of(p).startswith(name)]
+
+
+def title_of(process: psutil.Process) -> str:
+    """What it calls itself; empty where it has just ended."""
+    try:
+        return str((process.cmdline() or [""])[0])
+    except psutil.Error:
+        return ""
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def add_middleware(api: FastAPI, service: Service, behind_proxy: bool) -> None:
     server, security = service.config.server, service.config.security
     api.add_middleware(
         Guard,
-        api_keys=ApiKeys(security.keys, 1 / server.num_ingress) if security.keys else None,
+        api_keys=ApiKeys(security.keys, service.transcriber.admission.usage) if security.keys else None,
         keyless=KEYLESS,
         traffic=service.traffic,
         admission=service.transcriber.admission,

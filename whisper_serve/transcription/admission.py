@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from whisper_serve.errors import Overloaded
+from whisper_serve.transcription.usage import DAY_S, AsksUsage, OwnUsage
 
 RESERVED_SHARE = 0.1  # of the queue, for callers who have nothing in it
 SHORTEST_S = 1.0  # of audio: a request is taken to have that much before it is read
-DAY_S = 86_400
 ACTIVE_S = 60.0  # a caller has a share of the queue for so long after each request, admitted or refused
 PRIOR_RATE = 10.0  # audio seconds transcribed a second, until it has been measured
 HALF_LIFE_S = 30.0  # of a measurement
@@ -31,14 +31,16 @@ class Bounds:
 
 
 class Admission:
-    """What all requests of one ingress have waiting, in memory and uploading, within `bounds`."""
+    """What all requests of one ingress have waiting, in memory and uploading, within `bounds`. usage: of callers' limits."""
 
-    def __init__(self, bounds: Bounds, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, bounds: Bounds, now: Callable[[], float] = time.monotonic, usage: AsksUsage | None = None
+    ) -> None:
         self.bounds = bounds
+        self.usage = usage or OwnUsage()
         self.waiting: defaultdict[str, float] = defaultdict(float)  # seconds of audio by caller
         self.buffered_s = 0.0
         self.uploading = 0  # bytes
-        self.spent: defaultdict[tuple[str, int], float] = defaultdict(float)  # seconds by caller and day
         self._last_request: OrderedDict[str, float] = OrderedDict()  # its moment by caller, oldest first
         self._rate = Rate(now)
         self._now = now
@@ -78,18 +80,17 @@ class Admission:
         if self.waiting[caller] < 1e-6:
             del self.waiting[caller]
 
-    def spend(self, caller: str, seconds: float) -> None:
-        """Take seconds of audio from the caller's quota of the day, which is counted in this process. Raises Overloaded."""
+    async def spend(self, caller: str, seconds: float) -> None:
+        """Take seconds of audio from the caller's quota of the day. Raises Overloaded."""
         quota = self.bounds.quotas_s.get(caller)
         if quota is None:
             return
-        day, now = divmod(int(time.time()), DAY_S)
-        left = quota - self.spent[caller, day]
+        left = await self.usage.take_audio(caller, seconds, quota)
         if seconds > left:
-            raise Overloaded(f"of your {quota:g} s of audio a day {max(left, 0):.0f} s are left", DAY_S - now)
-        for key in [key for key in self.spent if key[1] != day]:
-            del self.spent[key]
-        self.spent[caller, day] += seconds
+            until_tomorrow = DAY_S - int(time.time()) % DAY_S
+            raise Overloaded(
+                f"of your {quota:g} s of audio a day {max(left, 0):.0f} s are left", until_tomorrow
+            )
 
     def transcribed(self, seconds: float) -> None:
         self._rate.transcribed(seconds)
@@ -150,8 +151,6 @@ class Reservation:
             raise Overloaded(
                 f"{others:.0f} s of audio are held in memory, and there is no room for more", wait
             )
-        if buffered_s > self._buffered_s:
-            admission.spend(self._caller, buffered_s - self._buffered_s)
         self._pending_s, self._parallel_s = pending_s, parallel_s
         self._queue(min(pending_s, parallel_s))
         admission.buffered_s += buffered_s - self._buffered_s

@@ -162,6 +162,7 @@ class Transcriber:
             del data
             pending_s = sum(window.seconds for window in recording.windows)
             reservation.update(recording.audio_s, pending_s, self._parallel(options) * self._window_s)
+            await self.admission.spend(caller, recording.audio_s)
             until = began + self._timeout.seconds(recording.audio_s)
             yield replace(recording, replacements=tables, reservation=reservation, until=until)
 

@@ -20,7 +20,7 @@ def clock() -> Clock:
 
 def measured(clock: Clock, **settings: float | None) -> Hedging:
     """Ten seconds of audio take one second."""
-    hedging = Hedging(Deployment(**settings), clock)  # type: ignore[arg-type]
+    hedging = Hedging(Deployment(**settings), clock)
     with hedging.waiting(10) as waiting:
         clock.now += 1
         waiting.answered()

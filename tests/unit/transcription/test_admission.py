@@ -266,37 +266,23 @@ def refused(admission: Admission) -> int:
     return e.value.retry_after_s
 
 
-def test_a_quota_is_spent_by_the_day(clock: Clock) -> None:
+@pytest.mark.anyio
+async def test_a_quota_is_spent_by_the_day(clock: Clock) -> None:
     admission = Admission(Bounds(quotas_s={"a": 100}), clock)
     for seconds in (60, 40):
-        with admission.reservation("a") as reservation:
-            reservation.update(seconds, seconds)
+        await admission.spend("a", seconds)
     with pytest.raises(Overloaded, match="of your 100 s of audio a day 0 s are left") as e:
-        Reservation(admission, "a").update(1, 1)
+        await admission.spend("a", 1)
     assert 0 < e.value.retry_after_s <= 86_400
     midnight = (time.time() + e.value.retry_after_s) / 86_400
     assert midnight == pytest.approx(round(midnight), abs=1e-4)
-    Reservation(admission, "b").update(1000, 1000)
+    await admission.spend("b", 1000)
 
 
-def test_a_quota_may_be_spent_to_the_last_second_and_what_is_left_is_told(clock: Clock) -> None:
+@pytest.mark.anyio
+async def test_a_quota_may_be_spent_to_the_last_second_and_what_is_left_is_told(clock: Clock) -> None:
     admission = Admission(Bounds(quotas_s={"a": 100}), clock)
-    Reservation(admission, "a").update(60, 0)
+    await admission.spend("a", 60)
     with pytest.raises(Overloaded, match="of your 100 s of audio a day 40 s are left"):
-        Reservation(admission, "a").update(40.5, 0)
-    Reservation(admission, "a").update(40, 0)
-
-
-def test_a_recording_that_turns_out_longer_is_taken_from_the_quota_once(clock: Clock) -> None:
-    admission = Admission(Bounds(quotas_s={"a": 100}), clock)
-    one = Reservation(admission, "a")
-    for seconds in (60, 90, 90, 20):
-        one.update(seconds, 0)
-    assert [*admission.spent.values()] == [90]
-
-
-def test_what_was_spent_on_days_that_are_over_is_forgotten(clock: Clock) -> None:
-    admission = Admission(Bounds(quotas_s={"a": 100, "b": 100}), clock)
-    admission.spent["a", 0] = admission.spent["b", 1] = 100.0
-    Reservation(admission, "a").update(70, 0)
-    assert [*admission.spent.values()] == [70]
+        await admission.spend("a", 40.5)
+    await admission.spend("a", 40)

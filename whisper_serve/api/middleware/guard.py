@@ -51,7 +51,7 @@ class Guard:
         with ExitStack() as stack:
             upload = stack.enter_context(self.admission.upload())
             try:
-                scope["state"]["caller"] = caller = self._caller(scope)
+                scope["state"]["caller"] = caller = await self._caller(scope)
                 if scope["path"] not in self.keyless:
                     stack.enter_context(self.traffic.request())
                 if scope.get("method") == "POST":
@@ -63,9 +63,9 @@ class Guard:
                 return
             await self.app(scope, self._counted(receive, upload), send)
 
-    def _caller(self, scope: Scope) -> str:
+    async def _caller(self, scope: Scope) -> str:
         if self.api_keys and scope["path"] not in self.keyless:
-            return self.api_keys.caller(Headers(scope=scope))
+            return await self.api_keys.caller(Headers(scope=scope))
         client = scope.get("client")
         return network_of(client[0] if client else "")
 

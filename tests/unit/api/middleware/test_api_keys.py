@@ -8,6 +8,7 @@ from starlette.datastructures import Headers
 from whisper_serve.api.middleware.api_keys import ApiKeys, key_of
 from whisper_serve.config.server import Key
 from whisper_serve.errors import Overloaded, Unauthorized
+from whisper_serve.transcription.usage import OwnUsage, Usage
 
 WITH_KEY = Headers({"x-api-key": "secret"})
 
@@ -31,19 +32,34 @@ def test_a_key_is_found_in_any_header_in_which_clients_send_it(headers: dict[str
     assert key_of(Headers(headers)) == key
 
 
-def test_a_known_key_is_its_caller_and_no_other_is() -> None:
-    keys = ApiKeys([ada()], 1)
-    assert keys.caller(WITH_KEY) == "ada"
+@pytest.mark.anyio
+async def test_a_known_key_is_its_caller_and_no_other_is() -> None:
+    keys = ApiKeys([ada()], OwnUsage())
+    assert await keys.caller(WITH_KEY) == "ada"
     with pytest.raises(Unauthorized):
-        keys.caller(Headers({"x-api-key": "Secret"}))
+        await keys.caller(Headers({"x-api-key": "Secret"}))
 
 
-def test_a_rate_is_spent_and_comes_back_with_time() -> None:
+@pytest.mark.anyio
+async def test_a_rate_is_spent_and_comes_back_with_time() -> None:
     now = 0.0
-    keys = ApiKeys([ada(requests_per_minute=4)], 0.5, now=lambda: now)  # of two ingresses
-    assert [keys.caller(WITH_KEY) for _ in range(2)] == ["ada"] * 2
+    keys = ApiKeys([ada(requests_per_minute=2)], OwnUsage(Usage(now=lambda: now)))
+    assert [await keys.caller(WITH_KEY) for _ in range(2)] == ["ada"] * 2
     with pytest.raises(Overloaded) as e:
-        keys.caller(WITH_KEY)
+        await keys.caller(WITH_KEY)
     assert e.value.retry_after_s == 30
     now = 30.0
-    assert keys.caller(WITH_KEY) == "ada"
+    assert await keys.caller(WITH_KEY) == "ada"
+
+
+class NeverAsked:
+    async def take_request(self, caller: str, per_minute: float) -> float:
+        raise AssertionError("asked")
+
+    async def take_audio(self, caller: str, seconds: float, per_day: float) -> float:
+        raise AssertionError("asked")
+
+
+@pytest.mark.anyio
+async def test_for_a_key_without_a_rate_nothing_is_counted() -> None:
+    assert await ApiKeys([ada(audio_s_per_day=1)], NeverAsked()).caller(WITH_KEY) == "ada"
