@@ -22,9 +22,9 @@ FIELDS = {"/transcribe": "audio_file", "/v1/audio/transcriptions": "file", "/asr
 CALLERS, KILLS = 8, 6
 
 
-@pytest.fixture(scope="module")
-def service() -> Iterator[Running]:
-    with started(FAKE | {"SERVER__DEDICATED_CPU": "false"}) as running:
+@pytest.fixture(scope="module", params=["python", "haproxy"])
+def service(request: pytest.FixtureRequest) -> Iterator[Running]:
+    with started(FAKE | {"SERVER__DEDICATED_CPU": "false", "SERVER__PROXY": request.param}) as running:
         yield running.wait_until_ready()
 
 

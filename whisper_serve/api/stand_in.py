@@ -1,4 +1,7 @@
-"""Answers in Ray Serve's proxy, in the place of an ingress that died, in the dialect of the path that was requested."""
+"""What a proxy answers in the place of an ingress that died, in the dialect of the path that was requested."""
+
+import json
+import time
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -7,27 +10,33 @@ from starlette.types import Receive, Scope, Send
 
 from whisper_serve.api import DIALECTS
 from whisper_serve.api.dialect import Problem
-from whisper_serve.api.errors import STATUS, answer
+from whisper_serve.api.errors import STATUS, answer, as_body
 from whisper_serve.api.middleware.access_log import SECURITY_HEADERS
 
 RETRY_AFTER_S = 1  # until then another ingress takes the request, or it waits for the new one
 DIED = Problem(
     STATUS["unavailable"],
     "the process that had this request ended before it answered; try again",
-    headers={"retry-after": str(RETRY_AFTER_S)},
+    headers={"retry-after": str(RETRY_AFTER_S)} | SECURITY_HEADERS,
 )
 
 
 async def stand_in(scope: Scope, receive: Receive, send: Send) -> None:
-    """An ASGI app. It knows the dialects, and needs no service."""
-    app = Starlette()
-    app.state.dialects = DIALECTS
-    response = answer(Request({**scope, "app": app}), DIED)
-    response.headers.update(SECURITY_HEADERS | proxy_headers(scope))
+    """An ASGI app, for Ray Serve's proxy. It knows the dialects, and needs no service."""
+    response = answer(without_service(scope), DIED)
+    if id := Headers(scope=scope).get("x-request-id"):  # the caller's, or one that the proxy made
+        response.headers["x-request-id"] = id
     await response(scope, receive, send)
 
 
-def proxy_headers(scope: Scope) -> dict[str, str]:
-    """The id of the request, which Ray Serve's proxy has put among its headers."""
-    id = Headers(scope=scope).get("x-request-id")
-    return {} if id is None else {"x-request-id": id}
+def fixed_bodies() -> dict[str, str]:
+    """For a proxy that runs no code of ours: the body, as JSON, by how a path begins. The longest beginning counts."""
+    paths = dict.fromkeys(f"{dialect.router.prefix}/" for dialect in DIALECTS)
+    scope = {"type": "http", "headers": [], "state": {"began": time.perf_counter()}}
+    return {path: json.dumps(as_body(without_service(scope | {"path": path}), DIED)) for path in paths}
+
+
+def without_service(scope: Scope) -> Request:
+    app = Starlette()
+    app.state.dialects = DIALECTS
+    return Request({**scope, "app": app})

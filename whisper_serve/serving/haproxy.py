@@ -1,4 +1,4 @@
-"""HAProxy as Ray Serve runs it, with the bounds of `http_protocol` in its configuration."""
+"""HAProxy as Ray Serve runs it, with the bounds of `http_protocol` in its configuration, and the answers of `unanswered_haproxy`."""
 
 from math import ceil
 from typing import Any
@@ -9,6 +9,7 @@ from ray.serve._private import haproxy as ray_haproxy
 
 from whisper_serve.serving.http_protocol import HttpBounds, head_refusal, url_refusal
 from whisper_serve.serving.proxy import bounds_here
+from whisper_serve.serving.unanswered_haproxy import answer_in_dialects
 
 controller: Any = ray_controller
 haproxy: Any = ray_haproxy
@@ -44,6 +45,7 @@ class HAProxyManager(MANAGER):  # type: ignore[misc]  # Ray's is untyped
         haproxy.HAPROXY_CONFIG_TEMPLATE = haproxy.HAPROXY_CONFIG_TEMPLATE.replace(
             "global\n", f"global\n    tune.http.maxhdr {counted}\n", 1
         )
+        answer_in_dialects(haproxy)
         super().__init__(*args, **kwargs)
         config = self._haproxy.cfg  # written to its file only when this has returned
         config.bufsize = bounds.url_bytes + bounds.head_bytes + ROOM_BYTES

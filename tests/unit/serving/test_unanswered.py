@@ -1,5 +1,6 @@
 """What the proxy answers where an ingress left a request without an answer."""
 
+import json
 from typing import Any
 
 import httpx
@@ -8,7 +9,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.support.openai_schema import check
-from whisper_serve.api.stand_in import stand_in
+from whisper_serve.api import DIALECTS
+from whisper_serve.api.stand_in import fixed_bodies, stand_in
 from whisper_serve.serving.unanswered import AnswerUnanswered, load_stand_in
 
 pytestmark = pytest.mark.anyio
@@ -81,6 +83,13 @@ async def test_an_answer_that_breaks_off_gets_nothing_added() -> None:
 
 async def test_a_websocket_is_left_alone() -> None:
     assert await calls(dies, "websocket", {"type": "websocket.connect"}) == ([], 0)
+
+
+@pytest.mark.parametrize("path", [route.path for dialect in DIALECTS for route in dialect.routes])
+async def test_a_proxy_without_our_code_is_given_the_same_bodies(path: str) -> None:
+    begins = max((begin for begin in fixed_bodies() if path.startswith(begin)), key=len)
+    fixed, answered = json.loads(fixed_bodies()[begins]), (await post(dies, path)).json()
+    assert fixed | {"latency": 0} == answered | {"latency": 0}
 
 
 def test_the_middleware_loads_the_api_s_stand_in() -> None:
