@@ -136,9 +136,13 @@ class Segment:
     speaker: str | None = None
 
     def shifted(self, seconds: float) -> "Segment":
-        """The same segment and words, so much later."""
-        words = tuple(replace(w, start=w.start + seconds, end=w.end + seconds) for w in self.words)
-        return replace(self, start=self.start + seconds, end=self.end + seconds, words=words)
+        """The same segment and words, so much later, and none of their times before 0."""
+
+        def later(time: float) -> float:
+            return max(0.0, time + seconds)
+
+        words = tuple(replace(w, start=later(w.start), end=later(w.end)) for w in self.words)
+        return replace(self, start=later(self.start), end=later(self.end), words=words)
 
     def said_by(self, channel: int | None, speaker: str | None) -> "Segment":
         """The same segment and words, of this channel and speaker."""

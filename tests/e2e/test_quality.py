@@ -13,9 +13,10 @@ import soundfile
 from loadtest.common import speech
 from loadtest.quality.in_process import config_for, engine_for, over
 from loadtest.quality.times import disordered, outside, outside_segment, words_of
+from whisper_serve.audio.decode import decode
 from whisper_serve.engines import Engine
 from whisper_serve.transcription.transcriber import Transcriber, collect
-from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Options, Transcript
+from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Options, Samples, Transcript, VadOptions
 
 pytestmark = pytest.mark.anyio
 
@@ -72,6 +73,26 @@ async def test_the_language_of_a_sentence_is_detected(transcriber: Transcriber, 
     transcript = await transcribe(transcriber, shared(name))
     assert transcript.language == LANGUAGES[name]
     assert transcript.language_probability > 0.9
+
+
+def as_wav(*sounds: Samples) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, np.concatenate(sounds), SAMPLE_RATE, format="WAV", subtype="FLOAT")
+    return file.getvalue()
+
+
+def samples_of(path: Path) -> Samples:
+    return decode(path.read_bytes(), 3600, ("*",)).samples
+
+
+@pytest.mark.parametrize("vad", [None, VadOptions(method="off")], ids=["vad", "no vad"])
+async def test_the_first_word_is_there_where_speech_begins_with_the_first_sample(
+    transcriber: Transcriber, vad: VadOptions | None
+) -> None:
+    sound = samples_of(shared("longform/ljspeech-LJ001.m4a"))[round(0.1 * SAMPLE_RATE) : 12 * SAMPLE_RATE]
+    transcript = await transcriber.transcribe(as_wav(sound), Options(language="en", vad=vad))
+    assert transcript.text.startswith("Printing, in the only sense")
+    assert transcript.segments[0].start == 0.0
 
 
 async def test_word_times_are_in_order_inside_their_segment_and_the_recording(

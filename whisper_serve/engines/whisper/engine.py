@@ -10,14 +10,16 @@ from whisper_serve.engines import Outcome
 from whisper_serve.engines.whisper.batch_decoder import decode_batch
 from whisper_serve.engines.whisper.model import Features, WhisperModel
 from whisper_serve.engines.whisper.prompt import PromptTokens
-from whisper_serve.engines.whisper.request import DecodeRequest, in_context
+from whisper_serve.engines.whisper.request import LEAD_IN_S, DecodeRequest, in_context, with_lead_in
 from whisper_serve.errors import BadAudio, BadRequest
 from whisper_serve.types import WINDOW_S, Options, Window
 
 
 class WhisperEngine(Generic[Features]):
-    def __init__(self, model: WhisperModel[Features]) -> None:
+    def __init__(self, model: WhisperModel[Features], lead_in_s: float = LEAD_IN_S) -> None:
+        """lead_in_s: silence that the model is shown in front of sound which begins at once."""
         self.model = model
+        self.lead_in_s = lead_in_s
         self.name, self.workers, self.largest_batch = model.name, model.workers, model.largest_batch
 
     def batch_key(self, window: Window) -> Hashable:
@@ -27,7 +29,7 @@ class WhisperEngine(Generic[Features]):
         """Raises BadRequest, BadAudio."""
         options = check(window, self.model.prompt)
         request = DecodeRequest(window.samples, 0.0, options, self.model.prompt.previous(options))
-        request = in_context(request, self.model.adaptive)
+        request = in_context(with_lead_in(request, self.lead_in_s), self.model.adaptive)
         return replace(request, encoded=self.model.encode(request))
 
     def transcribe(self, batch: Sequence[DecodeRequest]) -> list[Outcome]:

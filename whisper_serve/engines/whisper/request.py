@@ -19,13 +19,18 @@ SHORTEST_CONTEXT_S = 8.0  # below, the model fails so often that decoding again 
 FRAMES_STEP = 32  # lengths that came before are encoded faster: what depends on a length alone is kept
 TOKENS_PER_SECOND, SPARE_TOKENS = 8, 16  # more than most speech needs; what fills them needs full context
 
+# Where sound begins with the first sample, the model is shown no onset, and leaves out or misreads the first word.
+LEAD_IN_S = 0.2  # of silence in front of such sound: as much as voice activity detection leaves
+ONSET_S = 0.05  # sound that is not quiet for so long at the beginning begins at once
+QUIET = 0.1  # of the loudness (RMS) of the whole: 20 dB below it
+
 
 @dataclass(frozen=True, slots=True)
 class DecodeRequest:
     """All of a window, or what is left of it."""
 
     samples: Samples
-    start: float  # seconds from the start of the window
+    start: float  # seconds from the start of the window; below 0 after a lead-in
     options: Options  # its language is a code, or None: to be detected
     previous: tuple[int, ...]  # tokens before the start-of-transcript
     frames: int = FULL_FRAMES  # of mel to show the model: the samples, then silence
@@ -63,6 +68,26 @@ def in_context(request: DecodeRequest, adaptive: bool) -> DecodeRequest:
         return in_full_context(request)
     tokens = math.ceil(request.seconds * TOKENS_PER_SECOND) + SPARE_TOKENS
     return replace(request, frames=frames, max_tokens=min(tokens, MAX_NEW_TOKENS), encoded=None)
+
+
+def with_lead_in(request: DecodeRequest, seconds: float) -> DecodeRequest:
+    """The request with so much silence in front, or as much as fits, where its sound begins at once."""
+    silence = np.zeros(round(min(seconds, WINDOW_S - request.seconds) * SAMPLE_RATE), np.float32)
+    if not len(silence) or not begins_at_once(request.samples):
+        return request
+    samples = np.concatenate([silence, request.samples])
+    return replace(request, samples=samples, start=request.start - len(silence) / SAMPLE_RATE)
+
+
+def begins_at_once(samples: Samples) -> bool:
+    """Whether there is no quiet in front of the first sound."""
+    onset = samples[: round(ONSET_S * SAMPLE_RATE)]
+    return len(onset) > 0 and loudness(onset) > QUIET * loudness(samples)
+
+
+def loudness(samples: Samples) -> float:
+    """Root of the mean square."""
+    return math.sqrt(float(np.dot(samples, samples)) / len(samples))
 
 
 def log_mel(requests: Sequence[DecodeRequest], mels: int, device: str = "cpu") -> torch.Tensor:

@@ -18,6 +18,7 @@ from whisper_serve.types import SAMPLE_RATE, Options, Segment, Window, WindowRes
 
 def window(seconds: float, **options: Any) -> Window:
     samples = np.full(round(seconds * SAMPLE_RATE), seconds / 100, np.float32)
+    samples[: SAMPLE_RATE // 10] = 0  # or it would get a lead-in
     return Window(samples, 0.0, replace(Options(language="en"), **options))
 
 
@@ -207,3 +208,18 @@ def test_what_the_model_cannot_do_is_refused_without_inference() -> None:
 
 def test_no_windows_give_no_outcomes() -> None:
     assert ScriptedModel({}).transcribe() == []
+
+
+def test_sound_that_begins_at_once_gets_a_lead_in_and_times_count_from_its_own_beginning() -> None:
+    at_once = Window(np.full(5 * SAMPLE_RATE, 0.1, np.float32), 0.0, Options("en"))
+    model = ScriptedModel({5.2: [decoded(0.0, " One.", 1.2, 1.2, " Two.", 5.0)]})
+    one, two = segments(model.transcribe(at_once)[0])
+    assert [one.start, one.end] == pytest.approx([0.0, 1.0])
+    assert [two.start, two.end] == pytest.approx([1.0, 4.8])
+    assert not model.batches[0][0].samples[: SAMPLE_RATE // 5].any()
+
+
+def test_a_full_window_has_no_room_for_a_lead_in() -> None:
+    full = Window(np.full(30 * SAMPLE_RATE, 0.1, np.float32), 0.0, Options("en"))
+    model = ScriptedModel({30: [decoded(0.0, " One.", 30.0)]})
+    assert segments(model.transcribe(full)[0])[0].end == 30.0
