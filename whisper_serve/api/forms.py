@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError
 
 from whisper_serve.audio.source import Sent
-from whisper_serve.text.languages import language_code
+from whisper_serve.text.languages import DETECT, known_code
 from whisper_serve.types import Replacement, Task, VadOptions
 
 
@@ -23,14 +23,9 @@ def without_blanks(values: object) -> object:
 
 def known_language(language: str | None) -> str | None:
     """The language's code; ValueError for one that Whisper does not know."""
-    if language is None or language.lower() == "auto":
+    if language is None or language.lower() in DETECT:
         return None
-    code = language_code(language)
-    if code is None:
-        raise ValueError(
-            f"{language!r} is not a language that Whisper knows; give a code such as en, de or ja"
-        )
-    return code
+    return known_code(language)
 
 
 def replacements_of(text: str) -> tuple[Replacement, ...]:
