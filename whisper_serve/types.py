@@ -69,6 +69,8 @@ class Options:
     """What one caller asked for, the same for every transport."""
 
     language: str | None = None  # ISO 639-1; None: detect it
+    languages: tuple[str, ...] = ()  # where it is detected: the likeliest of these; empty: of all
+    multilingual: bool = False  # detect it in each window on its own
     task: Task = "transcribe"
     prompt: str = ""  # words the recording is likely to hold, or the text before it
     hotwords: str = ""  # names to favour
@@ -91,6 +93,7 @@ class Window:
     start: float
     options: Options
     channel: int | None = None  # that it is a part of, from 1; None: of all, mixed
+    check_language: bool = False  # detect the language though it is given
 
     @property
     def seconds(self) -> float:
@@ -134,6 +137,7 @@ class Segment:
     logprobs: tuple[TokenLogprob, ...] = ()
     channel: int | None = None  # as in Word
     speaker: str | None = None
+    language: str = ""  # ISO 639-1, where each window's is detected on its own
 
     def shifted(self, seconds: float) -> "Segment":
         """The same segment and words, so much later, and none of their times before 0."""
@@ -157,6 +161,8 @@ class WindowResult:
     segments: tuple[Segment, ...]
     language: str  # ISO 639-1, as given or detected
     language_probability: float = 1.0
+    spoken_language: str = ""  # the likeliest, where check_language asked for it
+    spoken_probability: float = 0.0
     inference_s: float = 0.0  # this window's share of its inference batch
     batch_inference_s: float = 0.0  # the whole batch, in which there may have been other windows
     batch_windows: int = 0  # windows in that batch, this one included

@@ -95,6 +95,16 @@ async def test_the_first_word_is_there_where_speech_begins_with_the_first_sample
     assert transcript.segments[0].start == 0.0
 
 
+async def test_with_multilingual_each_part_is_in_its_own_language(transcriber: Transcriber) -> None:
+    pause = np.zeros(3 * SAMPLE_RATE, np.float32)
+    german = samples_of(shared("picovoice-cheetah/test_de.wav"))
+    mixed = as_wav(samples_of(speech.jfk()), pause, german, pause, samples_of(speech.jfk()))
+    transcript = await transcriber.transcribe(mixed, Options(multilingual=True))
+    assert list(dict.fromkeys(s.language for s in transcript.segments)) == ["en", "de"]
+    assert transcript.segments[-1].language == "en"
+    assert "Werbung" in transcript.text
+
+
 async def test_word_times_are_in_order_inside_their_segment_and_the_recording(
     transcriber: Transcriber,
 ) -> None:

@@ -1,6 +1,6 @@
 """A Whisper model that decodes by a script, and remembers the batches it was given."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 from whisper_serve.engines import Outcome, transcribe
 from whisper_serve.engines.whisper.engine import WhisperEngine
@@ -64,9 +64,9 @@ class ScriptedModel:
     def select(self, features: Sequence[DecodeRequest], rows: Sequence[int]) -> Sequence[DecodeRequest]:
         return [features[i] for i in rows]
 
-    def detect_language(self, features: Sequence[DecodeRequest]) -> list[tuple[str, float]]:
+    def detect_language(self, features: Sequence[DecodeRequest]) -> list[Mapping[str, float]]:
         self.detected.append(len(features))
-        return [("fr", 0.9)] * len(features)
+        return [{"en": 0.02, "fr": 0.9, "de": 0.08} for _ in features]
 
     def generate(
         self,

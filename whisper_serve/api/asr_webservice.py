@@ -13,22 +13,26 @@ from whisper_serve.api.form_limits import FormRoute
 from whisper_serve.api.forms import (
     CHANNELS,
     LANGUAGE,
+    LANGUAGES,
+    MULTILINGUAL,
     PROMPT,
     TASK,
     VAD,
     Blank,
     FileField,
     Language,
+    Languages,
     ReplacementsField,
     contents,
     one_of,
     replacements_of,
     vad_options,
+    with_languages,
 )
 from whisper_serve.api.openai.schemas import WhisperTranscription
 from whisper_serve.api.responses import content, rendered
+from whisper_serve.text import languages as names
 from whisper_serve.text.formats import DEFAULT_LANGUAGE, RenderOptions
-from whisper_serve.text.languages import LANGUAGES
 from whisper_serve.types import Options, Task
 
 router = APIRouter(tags=["whisper-asr-webservice"], route_class=FormRoute)
@@ -62,6 +66,8 @@ async def asr(
     encode: Annotated[bool, Query(description=ENCODE, examples=[False])] = True,
     task: Annotated[Task, Query(description=TASK, examples=["translate"])] = "transcribe",
     language: Annotated[Language, Query(description=LANGUAGE, examples=["en"])] = None,
+    languages: Annotated[Languages, Query(description=LANGUAGES, examples=[["en", "de"]])] = (),
+    multilingual: Annotated[bool, Query(description=MULTILINGUAL, examples=[True])] = False,
     initial_prompt: Annotated[str, Query(description=PROMPT, examples=["Whisper, Ray Serve."])] = "",
     vad_filter: Annotated[bool | None, Blank, Query(description=VAD, examples=[True])] = None,
     word_timestamps: Annotated[
@@ -80,7 +86,7 @@ async def asr(
 ) -> Response:
     """Transcribe a recording, and answer with a file."""
     options = Options(
-        language=language,
+        multilingual=multilingual,
         task=task,
         prompt=initial_prompt,
         word_timestamps=word_timestamps,
@@ -89,6 +95,7 @@ async def asr(
         channels="speakers" if diarize else channels,
         replacements=replacements_of(replacements),
     )
+    options = with_languages(options, language, *languages)
     transcript = await service.transcriber.transcribe(await contents(audio_file), options, caller)
     response = rendered(request, transcript, OUTPUTS[output], RenderOptions(words=word_timestamps))
     response.headers["asr-engine"] = transcript.engine or service.config.engine
@@ -109,4 +116,6 @@ async def detect_language(
     result = await service.transcriber.detect(await contents(audio_file), options, caller)
     code = result.language if result else DEFAULT_LANGUAGE
     confidence = result.language_probability if result else 0.0
-    return Detected(detected_language=LANGUAGES[code], language_code=code, confidence=round(confidence, 4))
+    return Detected(
+        detected_language=names.LANGUAGES[code], language_code=code, confidence=round(confidence, 4)
+    )

@@ -1,6 +1,7 @@
 """Form fields that several dialects share: their types, checks and descriptions."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from fastapi import File, Form, UploadFile
@@ -8,8 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError
 
 from whisper_serve.audio.source import Sent
-from whisper_serve.text.languages import DETECT, known_code
-from whisper_serve.types import Replacement, Task, VadOptions
+from whisper_serve.text.languages import language_codes
+from whisper_serve.types import Options, Replacement, Task, VadOptions
 
 
 def blank_is_absent(value: object) -> object:
@@ -21,11 +22,25 @@ def without_blanks(values: object) -> object:
     return [value for value in values if value != ""] if isinstance(values, (list, tuple)) else values
 
 
-def known_language(language: str | None) -> str | None:
-    """The language's code; ValueError for one that Whisper does not know."""
-    if language is None or language.lower() in DETECT:
-        return None
-    return known_code(language)
+def known_language(given: str | None) -> str | None:
+    """The code of a language, or those of several, joined by commas; None: to be detected.
+
+    ValueError for one that Whisper does not know.
+    """
+    return ",".join(language_codes([given or ""])) or None
+
+
+def known_languages(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Their codes. ValueError for one that Whisper does not know."""
+    return language_codes(given)
+
+
+def with_languages(options: Options, language: str | None, *more: str) -> Options:
+    """The options with the language to expect: the one that is named, or the best of several."""
+    codes = language_codes([language or "", *more])
+    if len(codes) == 1:
+        return replace(options, language=codes[0])
+    return replace(options, languages=codes)
 
 
 def replacements_of(text: str) -> tuple[Replacement, ...]:
@@ -60,8 +75,17 @@ REPLACEMENT_TABLE = TypeAdapter(dict[str, str])
 Blank = BeforeValidator(blank_is_absent)
 Listed = BeforeValidator(without_blanks)
 Language = Annotated[str | None, Blank, AfterValidator(known_language)]
+Languages = Annotated[tuple[str, ...], Listed, AfterValidator(known_languages)]
 
-LANGUAGE = "language of the speech, as ISO 639-1 code or English name; absent: detected"
+LANGUAGE = (
+    "language of the speech, as ISO 639 code or English name; several, joined by commas: the likeliest of them; "
+    "absent, auto or und: detected"
+)
+LANGUAGES = "languages of which one is spoken: the likeliest of them is taken"
+MULTILINGUAL = (
+    "true: detect the language of each part of the recording on its own, and name it with each segment; "
+    "no effect where one language is given"
+)
 PROMPT = "words that are likely in the recording, or the text that precedes it"
 TASK = "translate: answer in English"
 CHANNELS = (
@@ -74,6 +98,13 @@ FileField = Annotated[
     UploadFile, File(description="a recording, or a video with sound, in any common format")
 ]
 LanguageField = Annotated[Language, Form(description=LANGUAGE, examples=["en"])]
+LanguagesField = Annotated[
+    Languages, Form(alias="languages[]", description=LANGUAGES, examples=[["en", "de"]])
+]
+MoreLanguagesField = Annotated[
+    Languages, Form(alias="languages", description=LANGUAGES, examples=[["en", "de"]])
+]
+MultilingualField = Annotated[bool, Form(description=MULTILINGUAL, examples=[True])]
 PromptField = Annotated[str, Form(description=PROMPT, examples=["Whisper, Ray Serve."])]
 HotwordsField = Annotated[
     str, Form(description="names and terms that are likely in the recording", examples=["Kaliko, Shaggy"])

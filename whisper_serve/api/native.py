@@ -18,6 +18,9 @@ from whisper_serve.api.forms import (
     FileField,
     HotwordsField,
     LanguageField,
+    LanguagesField,
+    MoreLanguagesField,
+    MultilingualField,
     ParallelField,
     PromptField,
     ReplacementsField,
@@ -26,6 +29,7 @@ from whisper_serve.api.forms import (
     contents,
     replacements_of,
     vad_options,
+    with_languages,
 )
 from whisper_serve.api.responses import answer_headers
 from whisper_serve.text.formats import rounded
@@ -55,7 +59,8 @@ class TimedSegment(Timed):
     start: float = Field(description="seconds from the start of the recording")
     end: float
     text: str
-    words: list[TimedWord]
+    words: list[TimedWord] = Field(description="empty without word_timestamps")
+    language: str = Field("", description="ISO 639-1; with multilingual only", examples=["en"])
 
 
 class MissingRange(BaseModel):
@@ -79,7 +84,9 @@ class Transcribed(BaseModel):
     word_count: int
     gpu_memory: float = Field(description="gigabytes of GPU memory in use; 0 on a CPU")
     error: str | None = Field(description="null; one sentence where success is false")
-    segments: list[TimedSegment] = Field([], description="with word_timestamps or channels=separate only")
+    segments: list[TimedSegment] = Field(
+        [], description="with word_timestamps, multilingual or channels=separate only"
+    )
     warnings: list[str] = Field(
         [], description="what to know about this answer, a sentence each; absent: nothing"
     )
@@ -102,6 +109,9 @@ class NativeForm:
 
     audio_file: FileField
     language: LanguageField = None
+    languages: LanguagesField = ()
+    more_languages: MoreLanguagesField = ()
+    multilingual: MultilingualField = False
     task: TaskField = "transcribe"
     prompt: PromptField = ""
     hotwords: HotwordsField = ""
@@ -122,8 +132,8 @@ class NativeForm:
     ] = False
 
     def options(self) -> Options:
-        return Options(
-            language=self.language,
+        options = Options(
+            multilingual=self.multilingual,
             task=self.task,
             prompt=self.prompt,
             hotwords=self.hotwords,
@@ -135,6 +145,7 @@ class NativeForm:
             use_parallel=self.use_parallel,
             allow_partial=self.allow_partial,
         )
+        return with_languages(options, self.language, *self.languages, *self.more_languages)
 
 
 @router.post("/transcribe", responses=REFUSALS, response_model_exclude_unset=True)
@@ -172,7 +183,8 @@ def as_event(request: Request, update: sse.Update, options: Options) -> sse.Even
         return as_answer(request, update, options).model_dump(exclude_unset=True)
     event: sse.Event = {"text": update.text, "done": round(update.step.done, 4)}
     if lists_segments(options):
-        event["segments"] = [as_timed_segment(s).model_dump(exclude_unset=True) for s in update.step.segments]
+        segments = [as_timed_segment(s) for s in update.step.segments]
+        event["segments"] = [segment.model_dump(exclude_unset=True) for segment in segments]
     return event
 
 
@@ -198,10 +210,11 @@ def as_answer(request: Request, transcript: Transcript, options: Options) -> Tra
 
 
 def lists_segments(options: Options) -> bool:
-    return options.word_timestamps or options.channels != "mix"
+    return options.word_timestamps or options.multilingual or options.channels != "mix"
 
 
 def as_timed_segment(segment: Segment) -> TimedSegment:
+    more = {"language": segment.language} if segment.language else {}
     return TimedSegment(
         start=rounded(segment.start),
         end=rounded(segment.end),
@@ -217,6 +230,7 @@ def as_timed_segment(segment: Segment) -> TimedSegment:
             for w in segment.words
         ],
         **label_fields(segment),
+        **more,
     )
 
 

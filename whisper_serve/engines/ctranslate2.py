@@ -1,6 +1,6 @@
 """Whisper on CTranslate2: int8 on a CPU, half precision on a GPU."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import zip_longest
 
 import ctranslate2
@@ -93,9 +93,9 @@ class CTranslate2Model:
     def select(self, features: ctranslate2.StorageView, rows: Sequence[int]) -> ctranslate2.StorageView:
         return selected(features, rows)
 
-    def detect_language(self, features: ctranslate2.StorageView) -> list[tuple[str, float]]:
-        best = [ranked[0] for ranked in self.model.detect_language(features)]
-        return [(token.strip("<|>"), probability) for token, probability in best]
+    def detect_language(self, features: ctranslate2.StorageView) -> list[Mapping[str, float]]:
+        found = self.model.detect_language(features)
+        return [{token.strip("<|>"): probability for token, probability in ranked} for ranked in found]
 
     def generate(
         self,

@@ -1,6 +1,6 @@
 """Whisper on openai-whisper and torch: the reference on CPUs, and the engine for GPUs."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -71,9 +71,9 @@ class OpenAIWhisperModel:
         return features[list(rows)]
 
     @torch.inference_mode()
-    def detect_language(self, features: Tensor) -> list[tuple[str, float]]:
-        _, ranked = detect_language(self.model, features, self.prompt.tokenizer())
-        return [max(probabilities.items(), key=lambda of: of[1]) for probabilities in ranked]
+    def detect_language(self, features: Tensor) -> list[Mapping[str, float]]:
+        _, found = detect_language(self.model, features, self.prompt.tokenizer())
+        return list(found)
 
     @torch.inference_mode()
     def generate(

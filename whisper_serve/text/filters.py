@@ -52,6 +52,15 @@ class Thresholds:
             "description": "no-speech probability above which unlikely or repetitive text counts as silence",
         },
     )
+    language_threshold: float = field(
+        default=0.8,
+        metadata={
+            "gt": 0,
+            "le": 1,
+            "description": "probability from which another language than the given one is surely spoken: "
+            "no more temperatures are tried, and the answer warns",
+        },
+    )
 
 
 DOUBTFUL_COMPRESSION_RATIO = 1.9  # what is repetitive above the no-speech threshold

@@ -165,7 +165,7 @@ def language_of(t: Transcript) -> str:
 
 
 def segment_fields(i: int, s: Segment) -> dict[str, Any]:
-    return {
+    fields = {
         "id": i,
         "seek": milliseconds(s.start) // 10,  # in mel frames
         "start": rounded(s.start),
@@ -176,7 +176,9 @@ def segment_fields(i: int, s: Segment) -> dict[str, Any]:
         "avg_logprob": s.avg_logprob,
         "compression_ratio": s.compression_ratio,
         "no_speech_prob": s.no_speech_prob,
-    } | label_fields(s)
+    }
+    language = {"language": s.language} if s.language else {}
+    return fields | language | label_fields(s)
 
 
 def is_labelled(segments: Iterable[Segment]) -> bool:

@@ -19,20 +19,27 @@ async def transcribe_with_fallback(
 ) -> WindowResult:
     """The first result that needs no fallback; where all do, the likeliest that is not repetitive (as in faster-whisper).
 
+    The second attempt also detects the language, where it was given: if another is surely spoken, it is the last,
+    since no temperature helps then.
+
     Its inference times are those of all attempts together; its language probability is that of the first, which
     alone detected the language. Raises what `infer` raises.
     """
     results = [await infer(window)]
     for temperature in higher_temperatures(window.options, temperatures):
-        if not needs_fallback(results[-1], thresholds):
+        if not needs_fallback(results[-1], thresholds) or another_is_spoken(results[-1], thresholds):
             break
         options = replace(window.options, temperature=temperature, language=results[0].language)
-        results.append(await infer(replace(window, options=options)))
+        check = len(results) == 1 and window.options.language is not None
+        results.append(await infer(replace(window, options=options, check_language=check)))
     best = results[-1]
     if needs_fallback(best, thresholds):
         best = max(results, key=lambda result: (not is_repetitive(result, thresholds), likelihood(result)))
+    checked = results[min(1, len(results) - 1)]
     return replace(
         best,
+        spoken_language=checked.spoken_language,
+        spoken_probability=checked.spoken_probability,
         inference_s=sum(result.inference_s for result in results),
         batch_inference_s=sum(result.batch_inference_s for result in results),
         language_probability=results[0].language_probability,
@@ -56,6 +63,14 @@ def needs_fallback(result: WindowResult, thresholds: Thresholds) -> bool:
             or s.avg_logprob < thresholds.logprob_threshold
         )
         for s in result.segments
+    )
+
+
+def another_is_spoken(result: WindowResult, thresholds: Thresholds) -> bool:
+    """Whether a language other than the one that it was transcribed in was detected, and surely so."""
+    return (
+        result.spoken_language not in ("", result.language)
+        and result.spoken_probability >= thresholds.language_threshold
     )
 
 

@@ -202,12 +202,16 @@ class Transcriber:
         Raises TimedOut when the recording's time is up, ModelFailed where a window fails and gaps are not allowed,
         and whatever else `infer` raises, in the turn of the window concerned.
         """
-        channels = {w.channel: ChannelState(LanguagePolicy(w.options.language)) for w in recording.windows}
+        channels = {
+            window.channel: ChannelState(LanguagePolicy(recording.options, self._thresholds))
+            for window in recording.windows
+        }
         in_time, done = TimeOrder(window.start for window in recording.windows), 0.0
 
         async def transcribe(window: Window) -> Step:
             language = channels[window.channel].language
-            return await self._transcribe_window(language.with_language(window), recording.until)
+            step = await self._transcribe_window(language.with_language(window), recording.until)
+            return replace(step, result=language.with_warning(step.result)) if step.result else step
 
         def replacement(step: Step) -> Window | None:
             language = channels[step.window.channel].language
@@ -259,6 +263,8 @@ class Transcriber:
         for segment in step.result.segments:
             segment = segment.shifted(window.start).said_by(window.channel, speaker_of(window))
             before = kept[-1] if kept else last
+            if window.options.multilingual:
+                segment = replace(segment, language=step.result.language)
             reason = filters.clean(segment, before, language, self._filters, self._thresholds)
             if reason:
                 dropped.append(Dropped(segment, reason))

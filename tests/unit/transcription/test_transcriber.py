@@ -204,6 +204,41 @@ async def test_repetitive_text_is_transcribed_again_at_higher_temperatures() -> 
     assert transcript.text == "song"
 
 
+async def test_no_more_than_two_temperatures_are_tried_where_another_language_is_surely_spoken() -> None:
+    repetitive = result(" la la", compression_ratio=3.0)
+    infer = Recorded(repetitive, replace(repetitive, spoken_language="de", spoken_probability=0.97))
+    transcript = await Transcriber(fake_config(), infer).transcribe(wav(2), Options(language="en"))
+    assert [(w.options.temperature, w.check_language) for w in infer.windows] == [(0.0, False), (0.2, True)]
+    assert transcript.language == "en"
+    (warning,) = transcript.warnings
+    assert "given as English, but German is spoken" in warning
+
+
+async def test_the_language_is_checked_once_and_where_it_is_right_all_temperatures_are_tried() -> None:
+    repetitive = result(" la la", compression_ratio=3.0)
+    unsure = replace(repetitive, spoken_language="de", spoken_probability=0.4)
+    infer = Recorded(repetitive, unsure, *[repetitive] * 4)
+    transcript = await Transcriber(fake_config(), infer).transcribe(wav(2), Options(language="en"))
+    assert [w.check_language for w in infer.windows] == [False, True, False, False, False, False]
+    assert transcript.warnings == ()
+
+
+async def test_a_language_that_was_detected_in_the_window_itself_is_not_checked() -> None:
+    repetitive = result(" la la", compression_ratio=3.0)
+    infer = Recorded(repetitive, result(" song"))
+    await Transcriber(fake_config(), infer).transcribe(wav(2), Options())
+    assert not any(w.check_language for w in infer.windows)
+
+
+async def test_with_multilingual_each_window_has_its_own_language_and_its_segments_name_it() -> None:
+    infer = Recorded(*(replace(result(f" {code}"), language=code) for code in ("sv", "no", "sv")))
+    options = Options(multilingual=True, use_parallel=False)
+    transcript = await Transcriber(fake_config(), infer).transcribe(wav(80), options)
+    assert [w.options.language for w in infer.windows] == [None] * len(infer.windows)
+    assert [s.language for s in transcript.segments][:3] == ["sv", "no", "sv"]
+    assert transcript.language == "sv"
+
+
 async def test_a_streamed_and_a_complete_answer_have_and_drop_the_same_segments() -> None:
     once = result(" The very same long sentence, word for word, and once again.").segments[0]
     same = [WindowResult((once, replace(once, start=1.0, end=2.0)), "en") for _ in range(8)]

@@ -11,7 +11,10 @@ from whisper_serve.api.forms import (
     FileField,
     HotwordsField,
     LanguageField,
+    LanguagesField,
     Listed,
+    MoreLanguagesField,
+    MultilingualField,
     ParallelField,
     PromptField,
     ReplacementsField,
@@ -19,6 +22,7 @@ from whisper_serve.api.forms import (
     mistake,
     one_of,
     replacements_of,
+    with_languages,
 )
 from whisper_serve.text.formats import FORMATS, RenderOptions
 from whisper_serve.text.subtitles import AS_SEGMENTS, Layout
@@ -41,6 +45,9 @@ class TranscriptionForm:
         Form(description="an id that GET /v1/models lists; absent: the served model", examples=["whisper-1"]),
     ] = ""
     language: LanguageField = None
+    languages: LanguagesField = ()
+    more_languages: MoreLanguagesField = ()
+    multilingual: MultilingualField = False
     prompt: PromptField = ""
     hotwords: HotwordsField = ""
     temperature: TemperatureField = 0.0
@@ -216,8 +223,8 @@ def options_of(
     vad: VadOptions | None = None,
 ) -> Options:
     names = (form.hotwords, *details.keywords, *details.more_keywords)
-    return Options(
-        language=form.language,
+    options = Options(
+        multilingual=form.multilingual,
         task=task,
         prompt=form.prompt,
         hotwords=", ".join(name for name in names if name),
@@ -229,3 +236,4 @@ def options_of(
         channels=form.channels,
         replacements=replacements_of(form.replacements),
     )
+    return with_languages(options, form.language, *form.languages, *form.more_languages)

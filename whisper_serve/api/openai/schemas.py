@@ -55,6 +55,7 @@ class VerboseSegment(Labelled):
     avg_logprob: float
     compression_ratio: float
     no_speech_prob: float
+    language: str = Field("", description="ISO 639-1; with multilingual only", examples=["en"])
 
 
 class VerboseWord(Labelled):

@@ -1,6 +1,6 @@
 """Whisper on OpenVINO as an engine: int8 and bfloat16 on x86 CPUs."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from zlib import crc32
 
 import numpy as np
@@ -63,14 +63,14 @@ class OpenVINOModel:
     def select(self, features: Features, rows: Sequence[int]) -> Features:
         return [features[i] for i in rows]
 
-    def detect_language(self, features: Features) -> list[tuple[str, float]]:
+    def detect_language(self, features: Features) -> list[Mapping[str, float]]:
         tokenizer = self.prompt.tokenizer()
         with self.network.decoder() as decoder:
             cache = Cache(self.network, decoder, features)
             step = cache.prefill([[tokenizer.sot]] * len(features), np.zeros((len(features), 1), np.int64))
             shares = probabilities(step.logits[:, 0][:, tokenizer.all_language_tokens])
-        best = shares.argmax(axis=1)
-        return [(tokenizer.all_language_codes[i], float(row[i])) for i, row in zip(best, shares, strict=True)]
+        codes = tokenizer.all_language_codes
+        return [dict(zip(codes, row, strict=True)) for row in shares.tolist()]
 
     def generate(
         self,

@@ -48,28 +48,32 @@ def decode(model: WhisperModel[Features], requests: Sequence[DecodeRequest]) -> 
         record(CONTEXT, request.context_s)
     requests = [r if r.encoded is not None else replace(r, encoded=model.encode(r)) for r in requests]
     features = model.features(requests)
-    languages = detect_languages(model, features, requests)
+    detected = detect_languages(model, features, requests)
+    given = [r.options.language for r in requests]
     requests = [
-        replace(r, options=replace(r.options, language=language))
-        for r, (language, _) in zip(requests, languages, strict=True)
+        replace(r, options=replace(r.options, language=own or language))
+        for r, own, (language, _) in zip(requests, given, detected, strict=True)
     ]
     decoded = finish_sentences(model, features, requests, model.generate(features, requests))
     decoded = align(model, features, requests, decoded)
     return [
-        replace(one, language=language, language_probability=probability)
-        for one, (language, probability) in zip(decoded, languages, strict=True)
+        replace(one, language=own, language_probability=1.0, spoken=(language, probability))
+        if own
+        else replace(one, language=language, language_probability=probability)
+        for one, own, (language, probability) in zip(decoded, given, detected, strict=True)
     ]
 
 
 def detect_languages(
     model: WhisperModel[Features], features: Features, requests: Sequence[DecodeRequest]
 ) -> list[tuple[str, float]]:
-    """Code and probability of each request's language: as given, or the likeliest."""
-    languages = [(r.options.language or "", 1.0) for r in requests]
-    rows = [i for i, r in enumerate(requests) if r.options.language is None]
+    """Code and probability of the likeliest language of each request that wants it detected; ("", 0) for others."""
+    languages = [("", 0.0) for _ in requests]
+    rows = [i for i, r in enumerate(requests) if r.options.language is None or r.check_language]
     if rows:
-        for i, detected in zip(rows, model.detect_language(model.select(features, rows)), strict=True):
-            languages[i] = detected
+        for i, probabilities in zip(rows, model.detect_language(model.select(features, rows)), strict=True):
+            allowed = requests[i].options.languages or probabilities
+            languages[i] = max(((code, probabilities[code]) for code in allowed), key=lambda of: of[1])
     return languages
 
 
@@ -134,7 +138,7 @@ def advance(
         record(FULL_CONTEXT_RETRIES)
         return result, in_full_context(request)
     if not result.language:
-        result = replace(result, language=decoded.language, language_probability=decoded.language_probability)
+        result = with_languages_of(decoded, result)
     shifted = tuple(segment.shifted(request.start) for segment in segments)
     result = replace(result, segments=result.segments + shifted)
     if not (speech and SHORTEST_REST_S <= upto <= request.seconds - SHORTEST_REST_S):
@@ -144,8 +148,20 @@ def advance(
         samples=request.samples[round(upto * SAMPLE_RATE) :],
         start=request.start + upto,
         options=replace(request.options, language=result.language),
+        check_language=False,
     )
     return result, in_context(rest, model.adaptive)
+
+
+def with_languages_of(decoded: Decoded, result: WindowResult) -> WindowResult:
+    spoken, probability = decoded.spoken
+    return replace(
+        result,
+        language=decoded.language,
+        language_probability=decoded.language_probability,
+        spoken_language=spoken,
+        spoken_probability=probability,
+    )
 
 
 def needs_full_context(segments: Sequence[Segment], decoded: Decoded, request: DecodeRequest) -> bool:

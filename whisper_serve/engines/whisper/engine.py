@@ -28,7 +28,11 @@ class WhisperEngine(Generic[Features]):
     def prepare(self, window: Window) -> DecodeRequest:
         """Raises BadRequest, BadAudio."""
         options = check(window, self.model.prompt)
-        request = DecodeRequest(window.samples, 0.0, options, self.model.prompt.previous(options))
+        prompt = self.model.prompt
+        check_language = window.check_language and prompt.multilingual
+        request = DecodeRequest(
+            window.samples, 0.0, options, prompt.previous(options), check_language=check_language
+        )
         request = in_context(with_lead_in(request, self.lead_in_s), self.model.adaptive)
         return replace(request, encoded=self.model.encode(request))
 
@@ -40,9 +44,15 @@ class WhisperEngine(Generic[Features]):
 
 
 def check(window: Window, prompt: PromptTokens) -> Options:
-    """The window's options with its language as a code. Raises BadRequest, BadAudio."""
+    """The window's options with its languages as codes. Raises BadRequest, BadAudio."""
     if window.seconds > WINDOW_S:
         raise BadRequest(f"a window of {window.seconds:.1f} s; the model takes {WINDOW_S:.0f} s at a time")
     if not np.isfinite(window.samples).all():
         raise BadAudio("the recording holds samples that are not finite numbers")
-    return replace(window.options, language=prompt.language_code(window.options.language))
+    options = window.options
+    allowed = [prompt.language_code(language) for language in options.languages if prompt.multilingual]
+    return replace(
+        options,
+        language=prompt.language_code(options.language),
+        languages=tuple(code for code in allowed if code),
+    )

@@ -1,6 +1,6 @@
 """What an engine brings to run a Whisper model: the network itself, which knows nothing of windows or retries."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -22,6 +22,7 @@ class Decoded:
     logprobs: tuple[float, ...] = ()  # natural log of each of `tokens`, where asked for
     language: str = ""  # ISO 639-1
     language_probability: float = 1.0
+    spoken: tuple[str, float] = ("", 0.0)  # the likeliest language and its probability, where asked for
     words: tuple[Timing, ...] = ()  # of all text tokens, in order, where asked for
 
     @property
@@ -54,8 +55,8 @@ class WhisperModel(Protocol[Features]):
     def select(self, features: Features, rows: Sequence[int]) -> Features:
         """Those of some requests."""
 
-    def detect_language(self, features: Features) -> list[tuple[str, float]]:
-        """Code and probability of each one's likeliest language."""
+    def detect_language(self, features: Features) -> list[Mapping[str, float]]:
+        """Of each one, the probability of every language that the model knows, by its code."""
 
     def generate(
         self,

@@ -35,6 +35,7 @@ class DecodeRequest:
     previous: tuple[int, ...]  # tokens before the start-of-transcript
     frames: int = FULL_FRAMES  # of mel to show the model: the samples, then silence
     max_tokens: int = MAX_NEW_TOKENS  # to generate
+    check_language: bool = False  # detect the language though it is given
     encoded: Any = None  # encoder output, the model's own type; None: it is encoded with its batch
 
     @property

@@ -223,3 +223,28 @@ def test_a_full_window_has_no_room_for_a_lead_in() -> None:
     full = Window(np.full(30 * SAMPLE_RATE, 0.1, np.float32), 0.0, Options("en"))
     model = ScriptedModel({30: [decoded(0.0, " One.", 30.0)]})
     assert segments(model.transcribe(full)[0])[0].end == 30.0
+
+
+def test_the_language_is_the_likeliest_of_those_that_are_allowed() -> None:
+    model = ScriptedModel({5: [decoded(" a")]})
+    asked: list[dict[str, Any]] = [{}, {"languages": ("en", "de")}, {"languages": ("German",)}]
+    outcomes = model.transcribe(*(window(5, language=None, **options) for options in asked))
+    assert [o.language for o in outcomes if isinstance(o, WindowResult)] == ["fr", "de", "de"]
+    assert [o.language_probability for o in outcomes if isinstance(o, WindowResult)] == [0.9, 0.08, 0.08]
+
+
+def test_a_language_that_is_given_is_detected_too_only_where_it_is_to_be_checked() -> None:
+    model = ScriptedModel({5: [decoded(" a")]})
+    plain, checked = model.transcribe(window(5), replace(window(5), check_language=True))
+    assert isinstance(plain, WindowResult)
+    assert isinstance(checked, WindowResult)
+    assert (plain.language, plain.spoken_language, plain.language_probability) == ("en", "", 1.0)
+    assert (checked.language, checked.spoken_language, checked.language_probability) == ("en", "fr", 1.0)
+    assert checked.spoken_probability == 0.9
+    assert model.detected == [1]
+
+
+def test_a_language_that_the_model_does_not_know_cannot_be_allowed() -> None:
+    model = ScriptedModel({5: [decoded(" a")]})
+    with pytest.raises(BadRequest, match="yue"):
+        WhisperEngine(model).prepare(window(5, language=None, languages=("en", "yue")))
