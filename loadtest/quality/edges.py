@@ -7,6 +7,7 @@ has another word.
 import argparse
 import asyncio
 import io
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -108,7 +109,10 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     args = parser().parse_args(argv)
     made = origin("loadtest.quality.edges", argv, args.config)
-    figures = list(measure(args))
+    figures: list[Figures] = []
+    for one in measure(args):
+        print(" | ".join(one.cells()), file=sys.stderr, flush=True)
+        figures.append(one)
     texts = {".md": as_markdown(made, figures), ".json": as_json(made, figures)}
     markdown.save(args.out / "edges", texts)
     return 0
