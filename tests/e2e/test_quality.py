@@ -15,7 +15,8 @@ from loadtest.quality.in_process import config_for, engine_for, over
 from loadtest.quality.times import disordered, outside, outside_segment, words_of
 from whisper_serve.audio.decode import decode
 from whisper_serve.engines import Engine
-from whisper_serve.transcription.transcriber import Transcriber, collect
+from whisper_serve.transcription.recording import collect
+from whisper_serve.transcription.transcriber import Transcriber
 from whisper_serve.types import SAMPLE_RATE, WINDOW_S, Options, Samples, Transcript, VadOptions
 
 pytestmark = pytest.mark.anyio

@@ -21,7 +21,7 @@ from whisper_serve.api.errors import as_body, as_problem
 from whisper_serve.api.responses import answer_headers
 from whisper_serve.audio.source import Sent
 from whisper_serve.text.formats import dumped
-from whisper_serve.transcription.transcriber import Recording, Step, collect
+from whisper_serve.transcription.recording import Recording, Step, collect
 from whisper_serve.types import Options, Transcript
 
 CONTENT: dict[str, Any] = {  # for OpenAPI

@@ -7,7 +7,8 @@ from tests.support.channels import by_second, stereo
 from whisper_serve.errors import ModelFailed
 from whisper_serve.transcription.admission import Admission, Bounds
 from whisper_serve.transcription.channels import TimeOrder
-from whisper_serve.transcription.transcriber import Transcriber, collect
+from whisper_serve.transcription.recording import collect
+from whisper_serve.transcription.transcriber import Transcriber
 from whisper_serve.types import Options, Segment, Window, WindowResult
 
 pytestmark = pytest.mark.anyio

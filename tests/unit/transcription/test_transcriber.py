@@ -17,7 +17,8 @@ from whisper_serve.audio.decode_workers import Cancellation
 from whisper_serve.audio.source import Source
 from whisper_serve.errors import BadAudio, ModelFailed, TimedOut, TooLarge
 from whisper_serve.transcription.admission import Admission, Bounds, Reservation
-from whisper_serve.transcription.transcriber import Recording, Step, Transcriber, collect
+from whisper_serve.transcription.recording import Recording, Step, collect
+from whisper_serve.transcription.transcriber import Transcriber
 from whisper_serve.types import SAMPLE_RATE, Audio, Options, Segment, Timings, Window, WindowResult
 
 pytestmark = pytest.mark.anyio
