@@ -110,6 +110,21 @@ async def test_words_in_a_format_without_a_place_for_them_are_400(
     assert answer.json()["error"]["param"] == "timestamp_granularities[]"
 
 
+@pytest.mark.parametrize("fields", [{"stream": "true"}, {"model": "gpt-4o-mini-transcribe"}], ids=str)
+async def test_words_are_left_out_of_streams_and_for_gpt_4o(fields: dict[str, str]) -> None:
+    recorder = Recorder()
+    async with served(fake_config(), recorder) as client:
+        answer = await post(client, timestamp_granularities__=["segment", "word"], **dict[str, Any](fields))
+    assert answer.status_code == 200, answer.text
+    assert not recorder.windows[0].options.word_timestamps
+
+
+async def test_words_are_listed_for_gpt_4o_where_the_format_has_a_place(client: httpx.AsyncClient) -> None:
+    fields = {"response_format": "verbose_json", "timestamp_granularities[]": "word"}
+    answer = await post(client, model="gpt-4o-transcribe", **dict[str, Any](fields))
+    assert len(answer.json()["words"]) > 1
+
+
 async def test_a_translation_says_so(client: httpx.AsyncClient) -> None:
     body = (await post(client, TRANSLATIONS, response_format="verbose_json")).json()
     check("verbose_json", body)
@@ -349,7 +364,7 @@ async def test_logprobs_come_when_included() -> None:
         streamed = await post(client, include__="logprobs", stream="true")
     check("json", body)
     assert body["logprobs"][1] == {"token": "\ufffd", "logprob": -0.25, "bytes": [227]}
-    delta, done = (json.loads(frame[6:]) for frame in streamed.text.split("\n\n") if frame)
+    delta, done = (json.loads(frame.split("data: ")[1]) for frame in streamed.text.split("\n\n") if frame)
     assert delta["logprobs"] == done["logprobs"] == body["logprobs"]
 
 
@@ -361,7 +376,7 @@ async def test_silence_is_a_valid_empty_answer_in_every_format() -> None:
     check("verbose_json", answers["verbose_json"].json())
     assert answers["vtt"].text.startswith("WEBVTT")
     assert answers["srt"].text == answers["text"].text == ""
-    (done,) = (json.loads(frame[6:]) for frame in streamed.text.split("\n\n") if frame)
+    (done,) = (json.loads(frame.split("data: ")[1]) for frame in streamed.text.split("\n\n") if frame)
     check("done", done)
     assert done["text"] == ""
 

@@ -38,8 +38,15 @@ def events(answer: httpx.Response) -> list[dict[str, Any]]:
     assert answer.headers["content-type"].startswith("text/event-stream")
     *frames, end = answer.text.split("\n\n")
     assert end == ""
-    assert all(frame.startswith("data: {") and "\n" not in frame for frame in frames)
-    return [json.loads(frame[6:]) for frame in frames]
+    return [event_of(frame) for frame in frames]
+
+
+def event_of(frame: str) -> dict[str, Any]:
+    """The JSON of a frame; one of a `type` is named by it."""
+    *names, data = frame.split("\n")
+    event: dict[str, Any] = json.loads(data.removeprefix("data: "))
+    assert names == ([f"event: {event['type']}"] if "type" in event else [])
+    return event
 
 
 async def test_openai_s_deltas_joined_are_the_text(client: httpx.AsyncClient) -> None:
@@ -52,6 +59,11 @@ async def test_openai_s_deltas_joined_are_the_text(client: httpx.AsyncClient) ->
     whole = await post(client, OPENAI, stream="false")
     assert whole.json()["text"] == done["text"]
     assert done["usage"]["seconds"] == 70.0
+
+
+async def test_the_end_of_openai_s_stream_has_the_segments_of_verbose_json(client: httpx.AsyncClient) -> None:
+    whole = await post(client, OPENAI, stream="false", response_format="verbose_json")
+    assert events(await post(client, OPENAI))[-1]["segments"] == whole.json()["segments"]
 
 
 async def test_deltas_have_the_blanks_with_which_they_join(client: httpx.AsyncClient) -> None:
@@ -218,7 +230,7 @@ async def test_an_accepted_stream_has_its_headers_at_once_and_comments_until_wor
         infer.open.set()
         frames = [frame for frame in await call.rest() if frame != KEEP_ALIVE]
     assert len(frames) == 2
-    assert all(frame.startswith(b"data: {") for frame in frames)
+    assert all(b"data: {" in frame for frame in frames)
 
 
 async def test_comments_come_too_while_windows_have_no_words() -> None:
@@ -264,7 +276,7 @@ async def test_when_the_caller_leaves_its_windows_are_cancelled(
     spec_version = "2.3" if way == "disconnect" else "2.4"
     async with called(Call(path, LONG, spec_version), infer, admission=admission) as call:
         assert await call.status() == 200
-        while free and not (await call.frame()).startswith(b"data: "):
+        while free and b"data: " not in await call.frame():
             pass
         await asyncio.wait_for(infer.begun.wait(), WAIT_S)
         assert admission.buffered_s == 70

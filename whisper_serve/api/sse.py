@@ -1,8 +1,8 @@
 """Server-sent events: a transcript as it becomes known, one response of many frames.
 
-A frame is `data: {json}` and nothing else, as OpenAI's clients expect. The headers go out as soon as the recording
-is decoded and admitted; until then an error is a plain answer with its status, and after it one last frame. Where
-nothing is known for a while, a comment keeps proxies from closing the connection.
+A frame is `data: {json}`; an event that has a `type` is named by it in a line `event: <type>` before that. The
+headers go out as soon as the recording is decoded and admitted; until then an error is a plain answer with its status,
+and after it one last frame. Where nothing is known for a while, a comment keeps proxies from closing the connection.
 
 fastapi.sse pings too, but only for endpoints that are generators: those answer 200 before anything is checked.
 """
@@ -28,7 +28,10 @@ CONTENT: dict[str, Any] = {  # for OpenAPI
     "text/event-stream": {
         "schema": {
             "type": "object",
-            "properties": {"data": {"type": "string", "contentMediaType": "application/json"}},
+            "properties": {
+                "event": {"type": "string"},
+                "data": {"type": "string", "contentMediaType": "application/json"},
+            },
             "required": ["data"],
         }
     }
@@ -124,4 +127,4 @@ async def with_pauses(
 
 
 def frame(event: Event) -> bytes:
-    return format_sse_event(data_str=dumped(event))
+    return format_sse_event(data_str=dumped(event), event=event.get("type"))

@@ -31,6 +31,7 @@ from whisper_serve.types import Options, Task, VadOptions
 Granularity = Literal["word", "segment"]
 Included = Literal["logprobs"]
 GRANULARITIES = "what verbose_json lists with times; absent: segment"
+WITHOUT_WORDS = "gpt-"  # models of such names are asked for json with words, which has no place for them
 INCLUDE = "logprobs: the log-probability of every token, in json and in events"
 KEYWORDS = "names and terms that are likely in the recording"
 
@@ -204,10 +205,16 @@ NO_DETAILS = Details()
 
 
 def render_options(form: TranscriptionForm, details: Details = NO_DETAILS) -> RenderOptions:
-    """What to show. Raises RequestValidationError for words in a format that cannot list them."""
+    """What to show. Raises RequestValidationError for words in a format that cannot list them.
+
+    Words are left out of streams, which have no format, and where a gpt-4o model is asked for by its name: clients
+    such as Vercel's send them with the only format that OpenAI's own has.
+    """
     granularities = {*details.granularities, *details.more_granularities} or {"segment"}
-    words = "word" in granularities
-    if words and not FORMATS[form.response_format].lists_words:
+    lists_words = FORMATS[form.response_format].lists_words
+    left_out = details.stream or (form.model.startswith(WITHOUT_WORDS) and not lists_words)
+    words = "word" in granularities and not left_out
+    if words and not lists_words:
         able = " or ".join(name for name, row in FORMATS.items() if row.lists_words)
         raise mistake("timestamp_granularities[]", f"word needs response_format {able}")
     included = {*details.include, *details.more_include}

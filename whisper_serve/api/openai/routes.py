@@ -23,7 +23,13 @@ from whisper_serve.api.openai.schemas import (
 from whisper_serve.api.responses import content, rendered
 from whisper_serve.config.resolve import Resolved
 from whisper_serve.errors import NotFound
-from whisper_serve.text.formats import labelled_segments, logprobs_of, token_usage, warnings_of
+from whisper_serve.text.formats import (
+    labelled_segments,
+    logprobs_of,
+    segment_fields,
+    token_usage,
+    warnings_of,
+)
 from whisper_serve.types import Transcript
 
 
@@ -99,12 +105,16 @@ async def model(
 
 
 def as_event(update: sse.Update, logprobs: bool) -> sse.Event | None:
-    """A delta for each update that has words, then the whole text; the deltas joined are that text."""
+    """A delta for each update that has words, then the whole text and its segments; the deltas joined are that text."""
     event: sse.Event
     if isinstance(update, Transcript):
-        event = {"type": "transcript.text.done", "text": update.text, "usage": token_usage(update)}
-        event |= warnings_of(update)
         segments = update.segments
+        event = {
+            "type": "transcript.text.done",
+            "text": update.text,
+            "segments": [segment_fields(i, segment) for i, segment in enumerate(segments)],
+            "usage": token_usage(update),
+        } | warnings_of(update)
     elif not update.text:
         return None
     else:
