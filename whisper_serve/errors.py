@@ -7,6 +7,7 @@
       Unauthorized      no API key, or an unknown one                   kind: unauthorized
       NotFound          no such model or path                           kind: not_found
       Overloaded        no room in the queue; try again later           kind: overloaded
+        QuotaUsedUp     the caller's audio of the day is used up        kind: quota
       Unavailable       no model replica is ready                       kind: unavailable
         Stopping        the service is being stopped                    kind: unavailable
       TimedOut          it took longer than a request may take          kind: timeout
@@ -60,6 +61,10 @@ class RetryLater(TranscriptionError):
 
 class Overloaded(RetryLater):
     kind = "overloaded"
+
+
+class QuotaUsedUp(Overloaded):
+    kind = "quota"
 
 
 class Unavailable(RetryLater):

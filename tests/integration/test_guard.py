@@ -8,11 +8,13 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import Request
 
 from tests.conftest import fake_config, fake_infer, served, wav
 from tests.support.openai_schema import check
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
+from whisper_serve.api.middleware.access_log import SECURITY_HEADERS
 from whisper_serve.config.resolve import Resolved
 from whisper_serve.transcription.admission import Admission, Bounds
 from whisper_serve.transcription.temperature_fallback import Infer
@@ -26,7 +28,7 @@ FIELD = {OPENAI: "file", NATIVE: "audio_file", "/transcribe/stream": "audio_file
 SECRET = "correct horse battery staple"
 NEEDING_A_KEY = [("POST", path) for path in (*FIELD, "/v1/audio/translations", "/detect-language")] + [
     ("GET", path)
-    for path in ("/v1/models", "/v1/models/base", "/capabilities", "/docs", "/openapi.json", "/nowhere")
+    for path in ("/v1/models", "/v1/models/base", "/capabilities", "/metrics", "/v1/nowhere/", "/nowhere")
 ]
 
 
@@ -80,7 +82,7 @@ async def test_health_checks_need_no_key(client: httpx.AsyncClient, path: str) -
     assert (await client.get(path)).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/health/", "/healthz/../docs", "//health", "/HEALTH"])
+@pytest.mark.parametrize("path", ["/health/x", "/healthz/../metrics", "//health", "/HEALTH", "/docs/x"])
 async def test_a_path_that_resembles_a_keyless_one_needs_a_key(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.get(path)).status_code in (401, 404)
 
@@ -145,6 +147,28 @@ async def test_a_key_s_audio_a_day_is_bounded() -> None:
         answers = [await post(client, seconds=2, headers={"x-api-key": SECRET}) for _ in range(2)]
     assert [answer.status_code for answer in answers] == [200, 429]
     assert "of your 3 s of audio a day 1 s are left" in answers[1].json()["error"]
+
+
+async def test_a_used_up_quota_is_told_as_openai_does_and_leaves_the_rate_as_it_is() -> None:
+    config = fake_config(security={"keys": [key(requests_per_minute=2)]})
+    async with bounded(config, Bounds(quotas_s={"ada": 1})) as (client, _):
+        answers = [await post(client, OPENAI, headers={"x-api-key": SECRET}) for _ in range(4)]
+        models = await client.get("/v1/models", headers={"x-api-key": SECRET})
+    assert [answer.status_code for answer in answers] == [200, 429, 429, 429]
+    for answer in answers[1:]:
+        check("error", answer.json())
+        error = answer.json()["error"]
+        assert (error["type"], error["code"]) == ("insufficient_quota", "insufficient_quota")
+        assert answer.headers["x-should-retry"] == "false"
+        assert int(answer.headers["retry-after"]) > 0
+    assert models.status_code == 200  # the second request of this minute
+
+
+async def test_a_wrong_key_is_not_asked_for_a_key(client: httpx.AsyncClient) -> None:
+    wrong = await client.get("/v1/models", headers={"authorization": "Bearer wrong"})
+    none = await client.get("/v1/models")
+    assert "this API key is not known" in wrong.json()["error"]["message"]
+    assert "an API key is needed" in none.json()["error"]["message"]
 
 
 def held() -> tuple[asyncio.Event, asyncio.Event, Infer]:
@@ -264,9 +288,21 @@ async def test_without_trusted_proxies_no_forwarded_address_is_believed() -> Non
 @pytest.mark.parametrize(("peer", "scheme"), [("10.1.2.3", "https"), ("1.2.3.4", "http")])
 async def test_the_scheme_is_what_a_trusted_proxy_says(peer: str, scheme: str) -> None:
     config = fake_config(security={"trusted_proxies": ["10.0.0.0/8"]})
-    async with bounded(config, Bounds(), peer=peer) as (client, _):
-        answer = await client.get("/healthz/", headers={"x-forwarded-proto": "https"})
-    assert answer.headers["location"] == f"{scheme}://test/healthz"
+    schemes: list[str] = []
+
+    async def ready() -> bool:
+        return True
+
+    api = create_api(Service(config, Transcriber(config, fake_infer), ready))
+
+    async def scheme_of(request: Request) -> None:
+        schemes.append(request.url.scheme)
+
+    api.add_api_route("/scheme", scheme_of)
+    transport = httpx.ASGITransport(api, client=(peer, 1234))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        await client.get("/scheme", headers={"x-forwarded-proto": "https"})
+    assert schemes == [scheme]
 
 
 async def test_only_listed_web_pages_may_call_from_a_browser() -> None:
@@ -277,6 +313,18 @@ async def test_only_listed_web_pages_may_call_from_a_browser() -> None:
         bad = await client.options(NATIVE, headers=preflight | {"origin": "https://bad.example"})
     assert (good.status_code, good.headers["access-control-allow-origin"]) == (200, "https://good.example")
     assert "access-control-allow-origin" not in bad.headers
+
+
+@pytest.mark.parametrize("secret", [SECRET, "wrong"])
+async def test_web_pages_may_read_the_headers_that_the_service_adds(secret: str) -> None:
+    config = fake_config(security={"keys": [key()], "cors_origins": ["https://good.example"]})
+    headers = {"origin": "https://good.example", "x-api-key": secret}
+    async with served(config, fake_infer) as client:
+        answer = await post(client, headers=headers)
+    exposed = {name.strip() for name in answer.headers["access-control-expose-headers"].split(",")}
+    added = {name for name in answer.headers if name.startswith("x-")} - {*SECURITY_HEADERS}
+    assert added <= exposed
+    assert {"retry-after", "x-should-retry", "x-warning", "x-queue-ms"} <= exposed
 
 
 async def test_answers_have_the_security_headers(client: httpx.AsyncClient) -> None:

@@ -9,17 +9,28 @@ from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from whisper_serve import __version__
-from whisper_serve.api import asr_webservice, errors, native, operations
+from whisper_serve.api import asr_webservice, docs, errors, native, operations
 from whisper_serve.api.deps import Service
 from whisper_serve.api.middleware.access_log import AccessLog
 from whisper_serve.api.middleware.api_keys import ApiKeys
 from whisper_serve.api.middleware.guard import Guard
 from whisper_serve.api.openai import routes as openai
+from whisper_serve.api.paths import TrailingSlashes
+from whisper_serve.api.responses import TIMING_HEADERS
 from whisper_serve.errors import TranscriptionError
 
 # Paths that none of them owns are answered as the first one would.
-DIALECTS = (native.DIALECT, openai.DIALECT, asr_webservice.DIALECT, operations.DIALECT)
+DIALECTS = (native.DIALECT, openai.DIALECT, asr_webservice.DIALECT, operations.DIALECT, docs.DIALECT)
 KEYLESS = frozenset[str]().union(*(dialect.keyless for dialect in DIALECTS))
+# Headers that programs of web pages may read, beside those that browsers always show.
+EXPOSED = (
+    "retry-after",
+    "x-request-id",
+    "x-should-retry",
+    "x-warning",
+    "asr-engine",
+    *TIMING_HEADERS.values(),
+)
 ENDPOINTS = frozenset(route.path for dialect in DIALECTS for route in dialect.routes)
 
 
@@ -30,6 +41,7 @@ class Api(FastAPI):
         With API keys, every path but the keyless ones answers 401 without one.
         """
         schema = super().openapi()
+        schema["servers"] = [{"url": ".", "description": "this service"}]  # behind whatever prefix
         keys = self.state.service.config.security.keys
         for name, path in schema["paths"].items():
             for operation in path.values():
@@ -50,7 +62,14 @@ def create_api(service: Service, behind_proxy: bool = False) -> FastAPI:
     behind_proxy: Ray Serve's, which names requests by itself.
     """
     api = Api(
-        title="whisper_serve", summary="Speech to text: Whisper, served by Ray Serve.", version=__version__
+        title="whisper_serve",
+        summary="Speech to text: Whisper, served by Ray Serve.",
+        version=__version__,
+        openapi_url=docs.OPENAPI,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        root_path_in_servers=False,
     )
     api.state.service = service
     api.state.dialects = DIALECTS
@@ -79,6 +98,11 @@ def add_middleware(api: FastAPI, service: Service, behind_proxy: bool) -> None:
         api.add_middleware(ProxyHeadersMiddleware, trusted_hosts=list(security.trusted_proxies))
     if security.cors_origins:
         api.add_middleware(
-            CORSMiddleware, allow_origins=security.cors_origins, allow_methods=["*"], allow_headers=["*"]
+            CORSMiddleware,
+            allow_origins=security.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED,
         )
+    api.add_middleware(TrailingSlashes)
     api.add_middleware(AccessLog, ENDPOINTS, answers_id=not behind_proxy)

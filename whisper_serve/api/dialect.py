@@ -8,6 +8,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 from starlette.routing import Route, WebSocketRoute
 
+from whisper_serve.api.paths import route_path
+
 
 class Stream(BaseModel):
     kind: str = Field(examples=["sse"])
@@ -39,7 +41,7 @@ class Dialect:
     def owns(self, path: str) -> bool:
         """Whether it has an endpoint of this path, for whatever method, or a prefix that the path begins with."""
         prefix = self.router.prefix
-        return bool(prefix and path.startswith(f"{prefix}/")) or any(
+        return bool(prefix and f"{path}/".startswith(f"{prefix}/")) or any(
             route.path_regex.match(path) for route in self.routes
         )
 
@@ -47,4 +49,5 @@ class Dialect:
 def dialect_of(request: Request) -> Dialect:
     """The dialect that owns the request's path; the first one, where none does."""
     dialects: tuple[Dialect, ...] = request.app.state.dialects
-    return next((dialect for dialect in dialects if dialect.owns(request.url.path)), dialects[0])
+    path = route_path(request.scope)
+    return next((dialect for dialect in dialects if dialect.owns(path)), dialects[0])

@@ -21,6 +21,7 @@ STATUS = {
     "not_found": 404,
     "too_large": 413,
     "overloaded": 429,
+    "quota": 429,
     "internal": 500,
     "unavailable": 503,
     "timeout": 504,
@@ -31,7 +32,7 @@ MEANING = {
     400: "The file is not a recording that can be read, or a field has a value that is not allowed.",
     404: "The requested model is not served.",
     413: "The upload has more bytes, or the recording more seconds, than the service accepts.",
-    429: "The queue is full, or the caller's limit is reached; Retry-After says when to try again.",
+    429: "The queue is full, or the caller's limit or quota is reached; Retry-After says when to try again.",
     500: "The model failed.",
     503: "No model replica is ready, or the service is stopping; Retry-After says when to try again.",
     504: "The request took longer than it may.",
@@ -45,6 +46,7 @@ CODES = {
     "unauthorized": (None, "invalid_api_key"),
     "not_found": ("model", "model_not_found"),
     "overloaded": (None, "rate_limit_exceeded"),
+    "quota": (None, "insufficient_quota"),
 }
 
 
@@ -107,7 +109,7 @@ def as_problem(error: Exception) -> Problem:
     headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, RetryLater) else {}
     if error.kind == "unauthorized":
         headers |= {"www-authenticate": "Bearer"}
-    if error.kind in ("internal", "timeout"):
+    if error.kind in ("internal", "timeout", "quota"):
         headers |= NO_RETRY
     param, code = CODES.get(error.kind, (None, None))
     return Problem(STATUS[error.kind], str(error), param, code, headers)

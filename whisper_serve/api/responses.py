@@ -1,6 +1,7 @@
 """A transcript as an HTTP response: its body in a format, its timings and warnings as headers, log fields and metrics."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import Request, Response
@@ -18,6 +19,18 @@ from whisper_serve.text.formats import FORMATS, RenderOptions
 from whisper_serve.types import Transcript
 
 TEXT: dict[str, Any] = {"schema": {"type": "string"}}
+TIMINGS: dict[
+    str, Callable[[Transcript], str]
+] = {  # seconds, milliseconds or counts, by their names in the log
+    "audio_seconds": lambda t: f"{t.duration:.3f}",
+    "decode_ms": lambda t: f"{t.timings.decode_s * 1000:.1f}",
+    "queue_ms": lambda t: f"{t.timings.queue_s * 1000:.1f}",
+    "inference_ms": lambda t: f"{t.timings.inference_s * 1000:.1f}",
+    "batch_windows": lambda t: f"{t.timings.batch_windows:g}",
+    "batch_seconds": lambda t: f"{t.timings.batch_audio_s:.1f}",
+}
+TIMING_HEADERS = {name: f"x-{name.replace('_', '-')}" for name in TIMINGS}
+WARNING_HEADER = "x-warning"
 
 
 def rendered(request: Request, transcript: Transcript, format: str, render: RenderOptions) -> Response:
@@ -34,26 +47,19 @@ def content() -> dict[str, Any]:
 
 def answer_headers(request: Request, transcript: Transcript) -> dict[str, str]:
     """The timings and warnings as headers. They go into the log and the metrics too."""
-    timings = transcript.timings
-    values = {
-        "audio_seconds": f"{transcript.duration:.3f}",
-        "decode_ms": f"{timings.decode_s * 1000:.1f}",
-        "queue_ms": f"{timings.queue_s * 1000:.1f}",
-        "inference_ms": f"{timings.inference_s * 1000:.1f}",
-        "batch_windows": f"{timings.batch_windows:g}",
-        "batch_seconds": f"{timings.batch_audio_s:.1f}",
-    }
+    values = {name: value(transcript) for name, value in TIMINGS.items()}
     fields: dict[str, float | str] = {name: float(value) for name, value in values.items()}
     fields["windows"] = transcript.windows
     if request.app.state.service.config.logging.transcripts:
         fields["text"] = transcript.text
+    headers = {header: values[name] for name, header in TIMING_HEADERS.items()}
     if transcript.warnings:
         # Servers refuse to send what is not ASCII.
-        values["warning"] = "; ".join(transcript.warnings).encode("ascii", "replace").decode("ascii")
-        fields["warning"] = values["warning"]
+        warning = "; ".join(transcript.warnings).encode("ascii", "replace").decode("ascii")
+        fields["warning"] = headers[WARNING_HEADER] = warning
     request.state.log = fields
     count(request, transcript)
-    return {f"x-{name.replace('_', '-')}": value for name, value in values.items()}
+    return headers
 
 
 def count(request: Request, transcript: Transcript) -> None:

@@ -1,5 +1,6 @@
 """Settings of the server: where it listens, how much it accepts, and from whom."""
 
+import re
 from ipaddress import ip_interface
 from pathlib import Path
 from typing import Literal
@@ -11,6 +12,11 @@ from whisper_serve.audio.decode_limits import DecodeLimits
 from whisper_serve.config.defaults import MIN_DECODES, PATIENCE_S, per_device
 from whisper_serve.config.text import Replacements
 from whisper_serve.section import STRICT, Section, refusal
+
+CALLER = re.compile(r"[\w.@-]{1,64}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
+ANY_ORIGIN = ("*", "null")  # "null" is what browsers send for pages that are files
 
 
 class Server(Section):
@@ -146,8 +152,8 @@ class Decoding(DecodeLimits):
 class Key(Section):
     """An API key: whose it is, and how much that caller may ask for."""
 
-    name: str = Field(pattern=r"^[\w.@-]{1,64}$", description="the caller's name in the log")
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the key, in hexadecimal")
+    name: str = Field(description="the caller's name in the log: up to 64 letters, digits and . _ @ -")
+    sha256: str = Field(description="SHA-256 of the key: 64 hexadecimal digits")
     requests_per_minute: float | None = Field(
         None, gt=0, description="requests accepted a minute; null: any number"
     )
@@ -157,6 +163,24 @@ class Key(Section):
     replacements: Replacements = Field(
         {}, description="phrases and what is to be written instead in this caller's transcripts"
     )
+
+    @field_validator("sha256")
+    @classmethod
+    def _lower_case(cls, digest: str) -> str:
+        return digest.lower()
+
+    @model_validator(mode="after")
+    def _readable(self) -> "Key":
+        if not CALLER.fullmatch(self.name):
+            raise refusal("name", self.name, "it should have 1 to 64 letters, digits and . _ @ -")
+        if not SHA256.fullmatch(self.sha256):  # it may be the key itself: not to be shown
+            raise refusal(
+                "sha256",
+                f"{len(self.sha256)} characters long",
+                "it should be the SHA-256 of the key, 64 digits from 0-9 and a-f, which "
+                "printf '%s' \"$KEY\" | sha256sum prints",
+            )
+        return self
 
 
 class Security(Section):
@@ -175,6 +199,19 @@ class Security(Section):
     )
     tls_cert: Path | None = Field(None, description="certificate chain (PEM) to serve HTTPS with")
     tls_key: Path | None = Field(None, description="the certificate's private key (PEM)")
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if origin not in ANY_ORIGIN and not ORIGIN.fullmatch(origin):
+                likely = ORIGIN.match(origin if "://" in origin else f"https://{origin}".lower())
+                hint = f'; did you mean "{likely[0]}"?' if likely else ""
+                raise ValueError(
+                    f'{origin!r} in it would match no page: an origin is scheme and host, such as "https://example.org", '
+                    f"and a port where the address has one{hint}"
+                )
+        return origins
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from whisper_serve.errors import Overloaded
+from whisper_serve.errors import Overloaded, QuotaUsedUp
 from whisper_serve.transcription.usage import DAY_S, AsksUsage, OwnUsage
 
 RESERVED_SHARE = 0.1  # of the queue, for callers who have nothing in it
@@ -81,14 +81,21 @@ class Admission:
             del self.waiting[caller]
 
     async def spend(self, caller: str, seconds: float) -> None:
-        """Take seconds of audio from the caller's quota of the day. Raises Overloaded."""
+        """Take seconds of audio from the caller's quota of the day. Raises QuotaUsedUp."""
+        await self._take_quota(caller, seconds, seconds)
+
+    async def check_quota(self, caller: str) -> None:
+        """Raise QuotaUsedUp where the caller's quota of the day has not even room for the shortest recording."""
+        await self._take_quota(caller, 0.0, SHORTEST_S)
+
+    async def _take_quota(self, caller: str, taken_s: float, needed_s: float) -> None:
         quota = self.bounds.quotas_s.get(caller)
         if quota is None:
             return
-        left = await self.usage.take_audio(caller, seconds, quota)
-        if seconds > left:
+        left = await self.usage.take_audio(caller, taken_s, quota)
+        if needed_s > left:
             until_tomorrow = DAY_S - int(time.time()) % DAY_S
-            raise Overloaded(
+            raise QuotaUsedUp(
                 f"of your {quota:g} s of audio a day {max(left, 0):.0f} s are left", until_tomorrow
             )
 

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from fastapi import APIRouter, FastAPI, Request
 
-from whisper_serve.api import DIALECTS, KEYLESS, asr_webservice, native, operations
+from whisper_serve.api import DIALECTS, KEYLESS, asr_webservice, docs, native, operations
 from whisper_serve.api.dialect import Dialect, Problem, dialect_of
 from whisper_serve.api.openai import routes as openai
 
@@ -26,7 +26,8 @@ def request(path: str, *dialects: Dialect) -> Request:
         ("/v1/nowhere", openai.DIALECT),
         ("/asr", asr_webservice.DIALECT),
         ("/metrics", operations.DIALECT),
-        ("/v1", native.DIALECT),
+        ("/v1", openai.DIALECT),
+        ("/v1x", native.DIALECT),
         ("/nowhere", native.DIALECT),
     ],
 )
@@ -50,5 +51,12 @@ def test_no_path_belongs_to_two_dialects() -> None:
     assert set(owners.values()) == {1}
 
 
-def test_no_path_but_those_for_health_checks_is_answered_without_a_key() -> None:
-    assert {"/health", "/healthz", "/readyz"} == KEYLESS
+def test_below_a_prefix_a_path_belongs_to_the_same_dialect() -> None:
+    below = request("/speech/v1/nowhere", *DIALECTS)
+    below.scope["root_path"] = "/speech"
+    assert dialect_of(below) is openai.DIALECT
+
+
+def test_no_path_but_those_for_health_checks_and_documentation_is_answered_without_a_key() -> None:
+    pages = {"/docs", "/redoc", "/openapi.json", *docs.ASSETS}
+    assert {"/health", "/healthz", "/readyz"} | pages == KEYLESS

@@ -71,6 +71,24 @@ def test_the_first_config_json_loads_unchanged() -> None:
         ({"vad": {"threshold": "0.4"}}, 'vad.threshold is "0.4"; it should be a valid number'),
         ({"vad": 4}, "vad is 4; it should be an object"),
         (
+            {"security": {"keys": [KEY | {"sha256": "my secret"}]}},
+            'security.keys.0.sha256 is "9 characters long"; it should be the SHA-256 of the key, 64 digits from 0-9 and a-f, which '
+            "printf '%s' \"$KEY\" | sha256sum prints",
+        ),
+        (
+            {"security": {"keys": [KEY | {"name": "a b"}]}},
+            'security.keys.0.name is "a b"; it should have 1 to 64 letters, digits and . _ @ -',
+        ),
+        (
+            {"security": {"cors_origins": ["example.org/app"]}},
+            "'example.org/app' in it would match no page: an origin is scheme and host, such as \"https://example.org\", "
+            'and a port where the address has one; did you mean "https://example.org"?',
+        ),
+        (
+            {"security": {"cors_origins": ["https://example.org/"]}},
+            'did you mean "https://example.org"?',
+        ),
+        (
             {"security": {"keys": [KEY, KEY]}},
             'security.keys is ["alice", "alice"]; two keys have the same name',
         ),

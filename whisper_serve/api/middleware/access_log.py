@@ -12,6 +12,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from whisper_serve.api.paths import route_path
 from whisper_serve.telemetry import logs, tracing
 from whisper_serve.telemetry.metrics import REFUSED, REQUEST_TIME, REQUESTS, record
 
@@ -64,7 +65,7 @@ class AccessLog:
 
     def _endpoint(self, scope: Scope) -> str:
         """The path of the requested route, also where the guard refused it; "other" where there is none."""
-        path = scope["path"]
+        path = route_path(scope)
         return str(scope["route"].path) if "route" in scope else path if path in self.endpoints else "other"
 
 

@@ -22,18 +22,21 @@ class ApiKeys:
         self._keys = keys
         self._usage = usage
 
-    async def caller(self, headers: Headers) -> str:
-        """The caller's name. Raises Unauthorized without a known key, Overloaded above its rate."""
-        digest = sha256(key_of(headers).encode()).hexdigest()
+    def find(self, headers: Headers) -> Key:
+        """The key of a request. Raises Unauthorized where it has none, or an unknown one."""
+        sent = key_of(headers)
+        if not sent:
+            raise Unauthorized("an API key is needed: send Authorization: Bearer <key>, or X-API-Key: <key>")
+        digest = sha256(sent.encode()).hexdigest()
         known = [
             key for key in self._keys if compare_digest(key.sha256, digest)
         ]  # all of them: constant time
         if not known:
-            raise Unauthorized("an API key is needed: send Authorization: Bearer <key>, or X-API-Key: <key>")
-        await self._take(known[0])
-        return known[0].name
+            raise Unauthorized("this API key is not known here: it is mistyped, or was withdrawn")
+        return known[0]
 
-    async def _take(self, key: Key) -> None:
+    async def take(self, key: Key) -> None:
+        """Count a request. Raises Overloaded above the key's rate."""
         if key.requests_per_minute is None:
             return
         wait_s = await self._usage.take_request(key.name, key.requests_per_minute)

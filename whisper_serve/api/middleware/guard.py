@@ -15,6 +15,7 @@ from whisper_serve.api.deps import Traffic
 from whisper_serve.api.errors import answer, as_problem
 from whisper_serve.api.form_limits import check_content_type
 from whisper_serve.api.middleware.api_keys import ApiKeys
+from whisper_serve.api.paths import route_path
 from whisper_serve.errors import Overloaded, TranscriptionError
 from whisper_serve.transcription.admission import Admission, Upload
 
@@ -51,11 +52,10 @@ class Guard:
         with ExitStack() as stack:
             upload = stack.enter_context(self.admission.upload())
             try:
-                scope["state"]["caller"] = caller = await self._caller(scope)
-                if scope["path"] not in self.keyless:
+                await self._check_caller(scope)
+                if route_path(scope) not in self.keyless:
                     stack.enter_context(self.traffic.request())
                 if scope.get("method") == "POST":
-                    self.admission.check(caller)
                     check_content_type(Headers(scope=scope))
                 upload.grow_to(min(declared(scope), self.max_body_bytes))
             except TranscriptionError as e:
@@ -63,11 +63,20 @@ class Guard:
                 return
             await self.app(scope, self._counted(receive, upload), send)
 
-    async def _caller(self, scope: Scope) -> str:
-        if self.api_keys and scope["path"] not in self.keyless:
-            return await self.api_keys.caller(Headers(scope=scope))
+    async def _check_caller(self, scope: Scope) -> None:
+        """Name the caller, and refuse what it may not ask for: by its quota first, which leaves its rate as it is."""
+        keys = self.api_keys if route_path(scope) not in self.keyless else None
+        key = keys.find(Headers(scope=scope)) if keys else None
         client = scope.get("client")
-        return network_of(client[0] if client else "")
+        caller = key.name if key else network_of(client[0] if client else "")
+        scope["state"]["caller"] = caller
+        posted = scope.get("method") == "POST"
+        if posted:
+            await self.admission.check_quota(caller)
+        if keys and key:
+            await keys.take(key)
+        if posted:
+            self.admission.check(caller)
 
     def _counted(self, receive: Receive, upload: Upload) -> Receive:
         """Count bytes as they come: a Content-Length may be missing, or lie."""

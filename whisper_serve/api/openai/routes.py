@@ -36,7 +36,7 @@ from whisper_serve.types import Transcript
 def error_body(request: Request, problem: Problem) -> dict[str, Any]:
     kind = "server_error" if problem.status >= 500 else "invalid_request_error"
     if problem.status == 429:
-        kind = "rate_limit_error"
+        kind = QUOTA if problem.code == QUOTA else "rate_limit_error"
     error = ErrorBody(message=problem.message, type=kind, param=problem.param, code=problem.code)
     return ErrorAnswer(error=error).model_dump()
 
@@ -44,6 +44,7 @@ def error_body(request: Request, problem: Problem) -> dict[str, Any]:
 router = APIRouter(prefix="/v1", tags=["OpenAI"], route_class=FormRoute)
 DIALECT = Dialect(router, error_body, (Stream(kind="sse", path="/v1/audio/transcriptions"),))
 
+QUOTA = "insufficient_quota"  # the type of such an error, and its code
 CREATED = 1_663_718_400  # 2022-09-21: Whisper was published
 ANSWER: dict[str, Any] = {
     "description": "The transcript, in the format that response_format names.",

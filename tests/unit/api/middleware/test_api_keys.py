@@ -32,24 +32,30 @@ def test_a_key_is_found_in_any_header_in_which_clients_send_it(headers: dict[str
     assert key_of(Headers(headers)) == key
 
 
-@pytest.mark.anyio
-async def test_a_known_key_is_its_caller_and_no_other_is() -> None:
+def test_a_known_key_is_its_caller_and_no_other_is() -> None:
     keys = ApiKeys([ada()], OwnUsage())
-    assert await keys.caller(WITH_KEY) == "ada"
-    with pytest.raises(Unauthorized):
-        await keys.caller(Headers({"x-api-key": "Secret"}))
+    assert keys.find(WITH_KEY).name == "ada"
+    with pytest.raises(Unauthorized, match="this API key is not known here"):
+        keys.find(Headers({"x-api-key": "Secret"}))
+
+
+def test_who_sends_no_key_is_told_how_to_send_one() -> None:
+    with pytest.raises(Unauthorized, match="send Authorization: Bearer <key>"):
+        ApiKeys([ada()], OwnUsage()).find(Headers({"authorization": "Basic c2VjcmV0"}))
 
 
 @pytest.mark.anyio
 async def test_a_rate_is_spent_and_comes_back_with_time() -> None:
     now = 0.0
-    keys = ApiKeys([ada(requests_per_minute=2)], OwnUsage(Usage(now=lambda: now)))
-    assert [await keys.caller(WITH_KEY) for _ in range(2)] == ["ada"] * 2
+    key = ada(requests_per_minute=2)
+    keys = ApiKeys([key], OwnUsage(Usage(now=lambda: now)))
+    for _ in range(2):
+        await keys.take(key)
     with pytest.raises(Overloaded) as e:
-        await keys.caller(WITH_KEY)
+        await keys.take(key)
     assert e.value.retry_after_s == 30
     now = 30.0
-    assert await keys.caller(WITH_KEY) == "ada"
+    await keys.take(key)
 
 
 class NeverAsked:
@@ -62,4 +68,4 @@ class NeverAsked:
 
 @pytest.mark.anyio
 async def test_for_a_key_without_a_rate_nothing_is_counted() -> None:
-    assert await ApiKeys([ada(audio_s_per_day=1)], NeverAsked()).caller(WITH_KEY) == "ada"
+    await ApiKeys([], NeverAsked()).take(ada(audio_s_per_day=1))
