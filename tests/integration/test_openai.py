@@ -40,6 +40,8 @@ async def test_json_is_the_default_and_fits_openai_s_schema(client: httpx.AsyncC
     check("json", answer.json())
     assert answer.json() == {
         "text": "2.0 seconds at 0.0, batch of 1.",
+        "language": "en",
+        "model": "whisper-1",
         "usage": {"type": "duration", "seconds": 2.0},
     }
     assert answer.headers["content-type"] == "application/json"
@@ -394,4 +396,5 @@ async def test_capabilities_list_models_languages_formats_limits_and_streams(
     assert body["streaming"] == [
         {"kind": "sse", "path": "/transcribe/stream"},
         {"kind": "sse", "path": "/v1/audio/transcriptions"},
+        {"kind": "sse", "path": "/openai/v1/audio/transcriptions"},
     ]

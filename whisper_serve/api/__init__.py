@@ -9,7 +9,7 @@ from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from whisper_serve import __version__
-from whisper_serve.api import asr_webservice, docs, errors, native, operations
+from whisper_serve.api import asr_webservice, docs, errors, groq, native, operations, raw_body, whisper_cpp
 from whisper_serve.api.deps import Service
 from whisper_serve.api.middleware.access_log import AccessLog
 from whisper_serve.api.middleware.api_keys import ApiKeys
@@ -20,7 +20,8 @@ from whisper_serve.api.responses import TIMING_HEADERS
 from whisper_serve.errors import TranscriptionError
 
 # Paths that none of them owns are answered as the first one would.
-DIALECTS = (native.DIALECT, openai.DIALECT, asr_webservice.DIALECT, operations.DIALECT, docs.DIALECT)
+DIALECTS = (native.DIALECT, openai.DIALECT, groq.DIALECT, asr_webservice.DIALECT, whisper_cpp.DIALECT)
+DIALECTS += (operations.DIALECT, docs.DIALECT)
 KEYLESS = frozenset[str]().union(*(dialect.keyless for dialect in DIALECTS))
 # Headers that programs of web pages may read, beside those that browsers always show.
 EXPOSED = (
@@ -51,6 +52,8 @@ class Api(FastAPI):
                     operation["security"] = [{"key": []}]
         if keys:
             schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        for route in native.DIALECT.routes:
+            raw_body.described(schema["paths"][route.path]["post"], schema["components"]["schemas"])
         for name in ("HTTPValidationError", "ValidationError"):
             schema["components"]["schemas"].pop(name, None)
         return schema

@@ -1,4 +1,7 @@
-"""The service's own API: POST /transcribe answers a transcript at once, /transcribe/stream as events."""
+"""The service's own API: POST /transcribe answers a transcript at once, /transcribe/stream as events.
+
+Both take a multipart form, or the recording as the body and the other fields as query parameters.
+"""
 
 import time
 from dataclasses import dataclass
@@ -11,7 +14,6 @@ from whisper_serve.api import sse
 from whisper_serve.api.deps import CallerDep, ServiceDep, StackDep
 from whisper_serve.api.dialect import Dialect, Stream
 from whisper_serve.api.errors import Failure, failure_body, refusals
-from whisper_serve.api.form_limits import FormRoute
 from whisper_serve.api.forms import (
     VAD,
     ChannelsField,
@@ -31,12 +33,13 @@ from whisper_serve.api.forms import (
     vad_options,
     with_languages,
 )
+from whisper_serve.api.raw_body import RawBodyRoute
 from whisper_serve.api.responses import answer_headers
 from whisper_serve.text.formats import rounded
 from whisper_serve.text.labels import label_fields
 from whisper_serve.types import Dropped, Gap, Options, Segment, Transcript
 
-router = APIRouter(tags=["transcription"], route_class=FormRoute)
+router = APIRouter(tags=["transcription"], route_class=RawBodyRoute)
 STREAM = "/transcribe/stream"
 DIALECT = Dialect(router, failure_body, (Stream(kind="sse", path=STREAM),))
 

@@ -27,6 +27,7 @@ class RenderOptions:
     words: bool = False  # in formats that list them
     logprobs: bool = False  # in json
     layout: Layout = AS_SEGMENTS  # of srt and vtt
+    model: str = ""  # its id, in json
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,11 @@ def format_timestamp(ms: int, mark: str) -> str:
 
 
 def as_json(t: Transcript, options: RenderOptions) -> str:
-    body: dict[str, Any] = {"text": t.text} | labelled_segments(t.segments)
+    """OpenAI's, with the language and the model, which Mistral's clients require."""
+    body: dict[str, Any] = {"text": t.text, "language": language_of(t)}
+    if options.model:
+        body["model"] = options.model
+    body |= labelled_segments(t.segments)
     if options.logprobs:
         body["logprobs"] = logprobs_of(t.segments)
     return dumped(body | {"usage": usage(t)} | warnings_of(t))
@@ -84,6 +89,33 @@ def as_whisper_json(t: Transcript, options: RenderOptions) -> str:
             ]
         segments.append(fields)
     return dumped({"text": t.text, "segments": segments, "language": language_of(t)} | warnings_of(t))
+
+
+def as_whisper_cpp_json(t: Transcript, options: RenderOptions) -> str:
+    """The verbose JSON of whisper.cpp's server: words, where asked for, are inside their segments."""
+    segments = []
+    for i, s in enumerate(t.segments):
+        fields = segment_fields(i, s)
+        if options.words:
+            fields["words"] = [
+                {
+                    "word": w.text,
+                    "start": rounded(w.start),
+                    "end": rounded(w.end),
+                    "probability": w.probability,
+                }
+                for w in s.words
+            ]
+        segments.append(fields)
+    return dumped(
+        {
+            "task": t.task,
+            "language": LANGUAGES[language_of(t)],
+            "duration": rounded(t.duration),
+            "text": t.text,
+            "segments": segments,
+        }
+    )
 
 
 def as_text(t: Transcript, options: RenderOptions) -> str:
@@ -130,6 +162,7 @@ FORMATS = {
     "tsv": Format(as_tsv, "text/tab-separated-values"),
     "txt": Format(as_txt, "text/plain"),
     "whisper_json": Format(as_whisper_json, "application/json", lists_words=True),
+    "whisper_cpp_json": Format(as_whisper_cpp_json, "application/json", lists_words=True),
 }
 
 

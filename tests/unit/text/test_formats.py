@@ -134,6 +134,7 @@ def test_verbose_json_has_what_was_asked_for_and_no_more() -> None:
 def test_json_shows_logprobs_when_asked() -> None:
     assert json.loads(render("json")) == {
         "text": SPEECH.text,
+        "language": "en",
         "usage": {"type": "duration", "seconds": 3663.0},
     }
     logprobs = json.loads(render("json", options=RenderOptions(logprobs=True)))["logprobs"]

@@ -1,5 +1,6 @@
 """The endpoints of OpenAI's audio API: transcriptions, translations and the list of models."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
@@ -66,7 +67,7 @@ async def transcriptions(
 ) -> Response:
     """Transcribe a recording: OpenAI's endpoint, for any of its clients."""
     check_model(service.config, form.model)
-    render = render_options(form, details)
+    render = replace(render_options(form, details), model=form.model or service.config.model.ids[0])
     options = options_of(form, render, "transcribe", details, chunking.vad())
     data = await contents(form.file)
     if details.stream:
@@ -81,7 +82,7 @@ async def translations(
 ) -> Response:
     """Translate the speech of a recording into English."""
     check_model(service.config, form.model)
-    render = render_options(form)
+    render = replace(render_options(form), model=form.model or service.config.model.ids[0])
     options = options_of(form, render, "translate")
     transcript = await service.transcriber.transcribe(await contents(form.file), options, caller)
     return rendered(request, transcript, form.response_format, render)

@@ -38,6 +38,8 @@ class Transcription(BaseModel):
     """response_format=json."""
 
     text: str = Field(examples=["Ask not what your country can do for you."])
+    language: str = Field("", description="ISO 639-1 code of the language of the text", examples=["en"])
+    model: str = Field("", description="id of the model, as requested")
     segments: list[LabelledSegment] = Field([], description="with channels=separate only")
     logprobs: list[Logprob] = Field([], description="with include[]=logprobs only")
     usage: DurationUsage
