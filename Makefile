@@ -9,7 +9,7 @@ BIN := .venv/bin
 QUICKLY := -p no:schemathesis -p no:hypothesispytest -p no:locust
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: run test check unit coverage mutants lint load load-compare quality bench test-faults test-walls test-operations test-cluster test-observability soak docs clean help
+.PHONY: run test check unit coverage mutants lint load load-compare quality bench test-faults test-walls test-operations test-cluster test-observability soak docs clean help test-clients
 
 run: .venv/run  ## set up, fetch and verify the weights, serve (CONFIG=my.json)
 	@exec $(BIN)/python main.py --config $(CONFIG)
@@ -77,6 +77,9 @@ test-operations: .venv/dev  ## stop, kill and crowd it as machines do, in namesp
 
 test-walls: .venv/dev  ## attack it from outside, while another caller has to be answered; five minutes
 	$(BIN)/python -m pytest tests/walls
+
+test-clients: .venv/dev  ## clients of others run for real, in folders of their own below .clients_cache (PyPI, npm; node)
+	$(BIN)/python -m pytest -v tests/clients tests/integration/test_clients.py
 
 soak: .venv/dev  ## hold a load for long, and plot the memory of every process (MINUTES=20)
 	$(BIN)/python -m loadtest.soak --minutes $(or $(MINUTES),20)

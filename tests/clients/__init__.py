@@ -51,11 +51,11 @@ CLIENTS: dict[str, Callable[[], Command]] = {
 }
 
 
-def install(found: Path, command: list[str]) -> None:
+def install(found: Path, command: list[str], timeout_s: float = INSTALL_S) -> None:
     """Once; a registry that does not answer skips the test."""
     if found.exists():
         return
-    done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
     if done.returncode:
         pytest.skip(f"{command[-1]} could not be installed: {done.stderr.strip()[-200:]}")
 

@@ -13,9 +13,11 @@ class Captured:
     path: str = "/v1/audio/transcriptions"
     headers: Mapping[str, str] = field(default_factory=dict)
     chunked: bool = False  # without a Content-Length
+    dotnet: bool = False  # as .NET writes parts: the type first, and no quotes
 
     def request(self, recording: bytes) -> bytes:
-        body = b"".join(part(name, value, recording) for name, value in self.parts)
+        write = dotnet_part if self.dotnet else part
+        body = b"".join(write(name, value, recording) for name, value in self.parts)
         body += f"--{BOUNDARY}--\r\n".encode()
         headers = {
             "host": "localhost",
@@ -33,6 +35,17 @@ def part(name: str, value: str, recording: bytes) -> bytes:
     if name in (FILE, "audio_file"):
         return start + f"; {value}\r\n\r\n".encode() + recording + b"\r\n"
     return start + f"\r\n\r\n{value}\r\n".encode()
+
+
+def dotnet_part(name: str, value: str, recording: bytes) -> bytes:
+    """value: of a file its name."""
+    if name == FILE:
+        start = f"Content-Type: audio/wav\r\nContent-Disposition: form-data; name=file; filename={value}; filename*=utf-8''{value}"
+        content = recording
+    else:
+        start = f"Content-Type: text/plain; charset=utf-8\r\nContent-Disposition: form-data; name={name}"
+        content = value.encode()
+    return f"--{BOUNDARY}\r\n{start}\r\n\r\n".encode() + content + b"\r\n"
 
 
 def in_chunks(body: bytes, size: int = 10_007) -> bytes:
@@ -94,6 +107,34 @@ CAPTURED = {
     "srt, though JSON is accepted": Captured(
         (("response_format", "srt"), (FILE, typed("blob", "application/octet-stream"))),
         headers={"accept": "application/json"},
+    ),
+    "Subtitle Edit 5: a stream, after its source": Captured(
+        (
+            (FILE, "clip.wav"),
+            ("model", "whisper-1"),
+            ("language", "en"),
+            ("response_format", "json"),
+            ('"timestamp_granularities[]"', "segment"),
+            ('"timestamp_granularities[]"', "word"),
+            ("stream", "true"),
+        ),
+        dotnet=True,
+    ),
+    "whisper.cpp's server: /inference, as its page says": Captured(
+        (
+            (FILE, typed("jfk.wav", "audio/wav")),
+            ("temperature", "0.0"),
+            ("temperature_inc", "0.2"),
+            ("no_speech_thold", "0.6"),
+            ("response_format", "json"),
+        ),
+        path="/inference",
+        headers={"user-agent": "curl/8.5.0", "accept": "*/*"},
+    ),
+    "Speakr: /asr in json with speakers": Captured(
+        (("audio_file", typed("memo.wav", "audio/wav")),),
+        path="/asr?encode=true&task=transcribe&language=en&output=json&diarize=true",
+        headers={"accept": "*/*", "accept-encoding": "gzip, deflate"},
     ),
     "Bazarr: /asr": Captured(
         (("audio_file", 'filename="audio_file"'),), path="/asr?task=transcribe&language=en&output=srt"

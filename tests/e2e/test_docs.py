@@ -25,8 +25,9 @@ def examples() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("language", "text"), examples(), ids=lambda value: value.splitlines()[0][:60])
 def test_an_example_runs_as_it_stands(service: Running, language: str, text: str, tmp_path: Path) -> None:
-    if language == "bash" and not shutil.which("curl"):
-        pytest.skip("no curl on this machine")
+    for program in ("curl", "wget"):
+        if language == "bash" and program in text and not shutil.which(program):
+            pytest.skip(f"no {program} on this machine")
     shutil.copy(speech.jfk(), tmp_path / "speech.flac")
     (tmp_path / ".curlrc").write_text("fail-with-body\n")  # an answer of 400 or above fails the example
     commands = {"bash": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}

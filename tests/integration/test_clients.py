@@ -83,6 +83,9 @@ def test_a_captured_request_is_answered(service: Running, captured: str) -> None
     status, headers, body = exchange(service, CAPTURED[captured].request(wav(2)))
     assert status == 200, body
     assert TEXT in body
+    if headers["content-type"].startswith("text/event-stream"):
+        assert "event: transcript.text.done\ndata: " in body
+        return
     assert headers["x-audio-seconds"] == "2.000"
     if "verbose" in captured:
         check("verbose_json", json.loads(body))

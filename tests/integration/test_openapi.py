@@ -17,6 +17,7 @@ from schemathesis.specs.openapi.checks import (
 from tests.conftest import fake_config, fake_infer, wav
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
+from whisper_serve.api.raw_body import RAW
 from whisper_serve.transcription.transcriber import Transcriber
 
 
@@ -54,13 +55,14 @@ def test_every_answer_is_documented(case: "schemathesis.Case[Any]") -> None:
     case.call_and_validate(checks=CHECKS)
 
 
-@SCHEMA.include(path_regex="/(transcri|transla|asr|detect)").parametrize()
+@SCHEMA.include(path_regex="/(transcri|transla|asr|detect|inference)").parametrize()
 @bounded
 def test_every_answer_to_a_recording_is_documented(
     case: "schemathesis.Case[Any]",
 ) -> None:
     body: dict[str, Any] = dict(case.body) if isinstance(case.body, dict) else {}
-    case.body = body | dict.fromkeys(("file", "audio_file"), RECORDING)
+    files = dict.fromkeys(("file", "audio_file"), RECORDING)
+    case.body = RECORDING if case.media_type == RAW else body | files
     case.call_and_validate(checks=CHECKS)
 
 

@@ -16,7 +16,7 @@ from starlette.formparsers import MultiPartParser
 
 FILE = "audio_file"
 MULTIPART = "multipart/form-data"
-MEDIA_TYPES = ("audio/*", "video/*", "application/octet-stream", "application/x-www-form-urlencoded")
+RAW = "application/octet-stream"  # in OpenAPI; any type but a multipart form's is accepted
 
 
 class RawBody(Request):
@@ -60,7 +60,7 @@ class RawBodyRoute(APIRoute):
 
 
 def described(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
-    """In OpenAPI's words: the other content types, and the fields of the form as query parameters."""
+    """In OpenAPI's words: the body that is the file, and the fields of the form as query parameters."""
     content = operation["requestBody"]["content"]
     form = schemas[content[MULTIPART]["schema"]["$ref"].rpartition("/")[2]]
     operation["parameters"] = [
@@ -73,5 +73,7 @@ def described(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
         for name, field in form["properties"].items()
         if name != FILE
     ]
-    for media_type in MEDIA_TYPES:
-        content[media_type] = {"schema": {"type": "string", "format": "binary"}}
+    content[RAW] = {"schema": {"type": "string", "format": "binary"}}
+    operation["requestBody"]["description"] = (
+        "A form with the recording; or the recording itself, of any other content type, and query parameters."
+    )
