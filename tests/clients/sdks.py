@@ -76,6 +76,7 @@ SDKS = (
     Sdk("groq", "1.7.0", ("groq==1.7.0",)),
     Sdk("mistralai", "3.7.0", ("mistralai==3.7.0",)),
     Sdk("together", "3.1.1", ("together==3.1.1",)),
+    Sdk("litellm", "1.106.2", ("litellm==1.106.2",)),
     Sdk("@ai-sdk/openai", "3.0.141", ("ai@6.0.326", "@ai-sdk/openai@3.0.141"), node=True),
     Sdk("@ai-sdk/groq", "3.0.71", ("ai@6.0.326", "@ai-sdk/groq@3.0.71"), node=True),
     Sdk("groq-sdk", "1.6.0", ("groq-sdk@1.6.0",), node=True),

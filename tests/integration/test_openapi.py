@@ -95,7 +95,9 @@ def fields(operation: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], boo
             parameter["schema"] | {k: parameter[k] for k in ("description", "examples") if k in parameter},
             parameter["required"],
         )
-    for media in operation.get("requestBody", {}).get("content", {}).values():
+    for kind, media in operation.get("requestBody", {}).get("content", {}).items():
+        if kind == RAW:
+            continue
         body = API.openapi()["components"]["schemas"][media["schema"]["$ref"].rpartition("/")[2]]
         for name, schema in body["properties"].items():
             yield name, schema, name in body.get("required", [])

@@ -67,6 +67,7 @@ def described(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
         {
             "name": name,
             "in": "query",
+            "required": False,
             "schema": {key: value for key, value in field.items() if key != "description"},
             "description": f"with the recording as the body: {field.get('description', name)}",
         }

@@ -21,13 +21,31 @@ from whisper_serve.api.forms import (
     one_of,
     vad_options,
 )
-from whisper_serve.api.openai.schemas import Transcription, VerboseTranscription
+from whisper_serve.api.openai.schemas import Transcription, VerboseSegment, VerboseWord
 from whisper_serve.api.responses import content, rendered
 from whisper_serve.text.formats import RenderOptions
-from whisper_serve.types import Options
+from whisper_serve.types import Options, Task
 
 # response_format to FORMATS; text has a line for each segment there.
 OUTPUTS = {"json": "json", "text": "txt", "srt": "srt", "vtt": "vtt", "verbose_json": "whisper_cpp_json"}
+
+
+class InferredWord(VerboseWord):
+    probability: float
+
+
+class InferredSegment(VerboseSegment):
+    words: list[InferredWord] = Field([], description="unless no_timestamps")
+
+
+class Inferred(BaseModel):
+    """response_format=verbose_json."""
+
+    task: Task
+    language: str = Field(description="English name of the language of the text", examples=["english"])
+    duration: float = Field(description="seconds")
+    text: str
+    segments: list[InferredSegment]
 
 
 class Refused(BaseModel):
@@ -42,7 +60,7 @@ router = APIRouter(tags=["whisper.cpp"], route_class=FormRoute)
 DIALECT = Dialect(router, error_body)
 ANSWER: dict[str, Any] = {
     "description": "The transcript, in the format that response_format names.",
-    "model": Transcription | VerboseTranscription,
+    "model": Transcription | Inferred,
     "content": content(),
 }
 
