@@ -57,7 +57,8 @@ def read_events(body: bytes) -> str:
     for frame in body.decode("utf-8", "replace").replace("\r\n", "\n").split("\n\n"):
         if not frame.strip() or frame.startswith(":"):  # a comment keeps a silent stream open
             continue
-        event = _json(frame.removeprefix("data:").encode())
+        data = frame[frame.find("data:") :]  # after the event's name, where it has one
+        event = _json(data.removeprefix("data:").encode())
         if event.get("type") == "transcript.text.delta":
             deltas.append(_text(event, "delta"))
         elif event.get("type") == "transcript.text.done":

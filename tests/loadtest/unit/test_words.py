@@ -109,6 +109,11 @@ def test_a_streams_text_is_its_deltas_joined() -> None:
     assert read_events(events(delta("a"), delta(" b"), done("a b"))) == "a b"
 
 
+def test_a_stream_whose_events_have_names_is_read_too() -> None:
+    named = events(delta("a")).replace(b"data:", b"event: transcript.text.delta\ndata:", 1)
+    assert read_events(named + events(done("a"))) == "a"
+
+
 @pytest.mark.parametrize(
     "body",
     [
