@@ -131,9 +131,9 @@ CAPTURED = {
         path="/inference",
         headers={"user-agent": "curl/8.5.0", "accept": "*/*"},
     ),
-    "Speakr: /asr in json with speakers": Captured(
+    "Speakr: /asr in json with speakers, after its source": Captured(
         (("audio_file", typed("memo.wav", "audio/wav")),),
-        path="/asr?encode=true&task=transcribe&language=en&output=json&diarize=true",
+        path="/asr?encode=true&task=transcribe&output=json&language=en&diarize=true&enable_diarization=true",
         headers={"accept": "*/*", "accept-encoding": "gzip, deflate"},
     ),
     "Bazarr: /asr": Captured(
