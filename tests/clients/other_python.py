@@ -84,9 +84,12 @@ def litellm() -> dict[str, Any]:
 
 
 def langchain() -> dict[str, Any]:
+    from imageio_ffmpeg import get_ffmpeg_exe
     from langchain_community.document_loaders.blob_loaders import Blob
     from langchain_community.document_loaders.parsers.audio import OpenAIWhisperParser
+    from pydub import AudioSegment
 
+    AudioSegment.converter = get_ffmpeg_exe()  # it writes the recording as MP3
     parser = OpenAIWhisperParser(api_key="none", base_url=f"{url}/v1")
     documents = list(parser.lazy_parse(Blob.from_path(path)))
     return {"plain": documents[0].page_content}

@@ -72,11 +72,13 @@ class Sdk:
         return texts
 
 
+PYDUB = ("pydub==0.25.1", "imageio-ffmpeg==0.8.1")  # which brings its own ffmpeg
 SDKS = (
     Sdk("groq", "1.7.0", ("groq==1.7.0",)),
     Sdk("mistralai", "3.7.0", ("mistralai==3.7.0",)),
     Sdk("together", "3.1.1", ("together==3.1.1",)),
     Sdk("litellm", "1.106.2", ("litellm==1.106.2",)),
+    Sdk("langchain", "0.4.2", ("langchain-community==0.4.2", "openai==3.54.0", *PYDUB)),
     Sdk("@ai-sdk/openai", "3.0.141", ("ai@6.0.326", "@ai-sdk/openai@3.0.141"), node=True),
     Sdk("@ai-sdk/groq", "3.0.71", ("ai@6.0.326", "@ai-sdk/groq@3.0.71"), node=True),
     Sdk("groq-sdk", "1.6.0", ("groq-sdk@1.6.0",), node=True),
