@@ -97,10 +97,8 @@ def langchain() -> dict[str, Any]:
 
 def llama_index() -> dict[str, Any]:
     from llama_index.readers.whisper import WhisperReader
-    from openai import OpenAI
 
-    reader = WhisperReader(model="whisper-1", api_key="none")
-    reader.client = OpenAI(base_url=f"{url}/v1", api_key="none")
+    reader = WhisperReader(model="whisper-1", api_key="none", client_kwargs={"base_url": f"{url}/v1"})
     return {"plain": reader.load_data(path)[0].text}
 
 

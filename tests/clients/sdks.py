@@ -79,6 +79,7 @@ SDKS = (
     Sdk("together", "3.1.1", ("together==3.1.1",)),
     Sdk("litellm", "1.106.2", ("litellm==1.106.2",)),
     Sdk("langchain", "0.4.2", ("langchain-community==0.4.2", "openai==3.54.0", *PYDUB)),
+    Sdk("llama_index", "0.5.0", ("llama-index-readers-whisper==0.5.0", "llama-index-core==0.14.25")),
     Sdk("@ai-sdk/openai", "3.0.141", ("ai@6.0.326", "@ai-sdk/openai@3.0.141"), node=True),
     Sdk("@ai-sdk/groq", "3.0.71", ("ai@6.0.326", "@ai-sdk/groq@3.0.71"), node=True),
     Sdk("groq-sdk", "1.6.0", ("groq-sdk@1.6.0",), node=True),
