@@ -31,7 +31,7 @@ def groq() -> dict[str, Any]:
     try:
         client.audio.transcriptions.create(file=("a.wav", b"no sound"), model="whisper-1")
     except groq.BadRequestError as e:
-        refused = e.body["error"]["message"]  # type: ignore[index,call-overload]
+        refused = e.body["error"]["message"]
     return {"plain": plain.text, "verbose": verbose.text, "translated": translated.text, "refused": refused}
 
 

@@ -20,8 +20,17 @@ from whisper_serve.api.docs import ASSETS
 from whisper_serve.transcription.transcriber import Transcriber
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-QUIET = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
-QUIET += ("--disable-background-networking", "--disable-component-update", "--virtual-time-budget=8000")
+QUIET = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--virtual-time-budget=8000",
+)
 KEYS = {"keys": [{"name": "ada", "sha256": sha256(b"secret").hexdigest()}]}
 PREFIX = "/speech"
 

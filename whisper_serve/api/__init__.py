@@ -20,8 +20,15 @@ from whisper_serve.api.responses import TIMING_HEADERS
 from whisper_serve.errors import TranscriptionError
 
 # Paths that none of them owns are answered as the first one would.
-DIALECTS = (native.DIALECT, openai.DIALECT, groq.DIALECT, asr_webservice.DIALECT, whisper_cpp.DIALECT)
-DIALECTS += (operations.DIALECT, docs.DIALECT)
+DIALECTS = (
+    native.DIALECT,
+    openai.DIALECT,
+    groq.DIALECT,
+    asr_webservice.DIALECT,
+    whisper_cpp.DIALECT,
+    operations.DIALECT,
+    docs.DIALECT,
+)
 KEYLESS = frozenset[str]().union(*(dialect.keyless for dialect in DIALECTS))
 # Headers that programs of web pages may read, beside those that browsers always show.
 EXPOSED = (
