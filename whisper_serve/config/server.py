@@ -15,7 +15,7 @@ from whisper_serve.section import STRICT, Section, refusal
 
 CALLER = re.compile(r"[\w.@-]{1,64}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
-ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\s]+")
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#\sA-Z]+")
 ANY_ORIGIN = ("*", "null")  # "null" is what browsers send for pages that are files
 
 
@@ -205,7 +205,7 @@ class Security(Section):
     def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         for origin in origins:
             if origin not in ANY_ORIGIN and not ORIGIN.fullmatch(origin):
-                likely = ORIGIN.match(origin if "://" in origin else f"https://{origin}".lower())
+                likely = ORIGIN.match((origin if "://" in origin else f"https://{origin}").lower())
                 hint = f'; did you mean "{likely[0]}"?' if likely else ""
                 raise ValueError(
                     f'{origin!r} in it would match no page: an origin is scheme and host, such as "https://example.org", '

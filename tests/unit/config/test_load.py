@@ -85,6 +85,10 @@ def test_the_first_config_json_loads_unchanged() -> None:
             'and a port where the address has one; did you mean "https://example.org"?',
         ),
         (
+            {"security": {"cors_origins": ["http://Example.org:8080"]}},
+            'did you mean "http://example.org:8080"?',
+        ),
+        (
             {"security": {"cors_origins": ["https://example.org/"]}},
             'did you mean "https://example.org"?',
         ),
