@@ -78,8 +78,8 @@ async def test_a_mistake_is_400_with_a_sentence_in_the_native_fields(
 async def test_a_request_without_its_file_says_which_field_is_missing(client: httpx.AsyncClient) -> None:
     for answer in (
         await client.post("/transcribe"),
-        await client.post("/transcribe", data={"audio_file": "text"}),
-        await client.post("/transcribe", content=wav(1), headers={"content-type": "audio/wav"}),
+        await client.post("/transcribe", files={"audio_file": (None, "text")}),
+        await client.post("/transcribe", files={"file": ("a.wav", wav(1))}),
     ):
         assert answer.status_code == 400
         assert "audio_file" in answer.json()["error"]
