@@ -81,7 +81,7 @@ async def test_every_format_shows_channels(client: httpx.AsyncClient) -> None:
 
 async def test_mixed_as_ever_nothing_is_said_of_channels(client: httpx.AsyncClient) -> None:
     for answer in (await post(client, OPENAI), await post(client, OPENAI, channels="mix")):
-        assert set(answer.json()) == {"text", "usage"}
+        assert set(answer.json()) == {"text", "language", "model", "usage"}
 
 
 async def test_silence_on_a_channel_costs_nothing() -> None:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from whisper_serve.api import DIALECTS
-from whisper_serve.api.dialect import Problem
+from whisper_serve.api.dialect import Dialect, Problem
 from whisper_serve.api.errors import STATUS, answer, as_body
 from whisper_serve.api.middleware.access_log import SECURITY_HEADERS
 
@@ -31,9 +31,15 @@ async def stand_in(scope: Scope, receive: Receive, send: Send) -> None:
 
 def fixed_bodies() -> dict[str, str]:
     """For a proxy that runs no code of ours: the body, as JSON, by how a path begins. The longest beginning counts."""
-    paths = dict.fromkeys(f"{dialect.router.prefix}/" for dialect in DIALECTS)
+    paths = dict.fromkeys(["/", *(path for dialect in DIALECTS for path in beginnings(dialect))])
     scope = {"type": "http", "headers": [], "state": {"began": time.perf_counter()}}
     return {path: json.dumps(as_body(without_service(scope | {"path": path}), DIED)) for path in paths}
+
+
+def beginnings(dialect: Dialect) -> list[str]:
+    """Of the paths that a dialect owns: its prefix or, without one, its endpoints."""
+    prefix = dialect.router.prefix
+    return [f"{prefix}/"] if prefix else [route.path.partition("{")[0] for route in dialect.routes]
 
 
 def without_service(scope: Scope) -> Request:
