@@ -15,6 +15,7 @@ from whisper_serve.config.resolve import Resolved, resolve
 from whisper_serve.errors import ConfigError
 from whisper_serve.host.hardware import this_machine
 from whisper_serve.host.ports import check_port, is_any, is_loopback
+from whisper_serve.host.private_folder import private_folder
 from whisper_serve.host.signals import Signals, Stopped, interrupted_by
 from whisper_serve.host.systemd import notify
 from whisper_serve.host.watchdog import end, foreign_orphans, orphans, own_processes, watched
@@ -64,6 +65,7 @@ def prepared(load: LoadConfig) -> Resolved | None:
     end_leftovers()
     check_port(own.server.host, own.server.port)
     check_tls(own)
+    private_folder()  # one that others have planted is reported before weights are downloaded
     download_weights(own)
     print(f"memory: {own.memory}", flush=True)
     return own

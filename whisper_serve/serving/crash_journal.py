@@ -8,8 +8,6 @@ the end has its files removed.
 import fcntl
 import json
 import math
-import os
-import tempfile
 import threading
 import time
 import wave
@@ -23,6 +21,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from whisper_serve.host.private_folder import private_folder
 from whisper_serve.types import SAMPLE_RATE, Window
 
 QUARANTINE_DEATHS = 2  # of replicas that count against a window, after which it is refused
@@ -30,8 +29,8 @@ REMEMBERED_S = 3600.0  # then a refused window may be tried again: the cause may
 
 
 def journal_folder() -> Path:
-    """Where the replicas of this machine keep it, by user."""
-    return Path(tempfile.gettempdir()) / f"whisper_serve-{os.getuid()}" / "crash_journal"
+    """Where the replicas of this machine keep it, by user. Raises StartError where others could reach it."""
+    return private_folder() / "crash_journal"
 
 
 def name_of(window: Window) -> str:

@@ -14,6 +14,7 @@ from ray._private.state import actors
 from ray.exceptions import ActorDiedError, RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from whisper_serve.errors import StartError
 from whisper_serve.serving import crash_journal
 
 DIED_TIMEOUT_S = 10.0  # a worker process may have to be started on that machine
@@ -49,7 +50,7 @@ async def examined(error: RayActorError) -> Death:
         replica = actor["Name"].rpartition("#")[2]
         reading = on_machine(actor["Address"]["NodeID"], crash_journal.left_by, actor["ActorID"])
         return Death(replica, await asyncio.wait_for(reading, timeout_s))
-    except (RayError, KeyError, asyncio.TimeoutError) as e:
+    except (RayError, StartError, KeyError, asyncio.TimeoutError) as e:
         log.warning("the crash journal of a dead replica cannot be read: %r", e, extra={"replica": replica})
         return Death(replica, None)
 
@@ -71,7 +72,7 @@ async def mark_poison(name: str) -> None:
 def on_machine(node: str, function: Callable[..., Any], *args: str) -> Awaitable[Any]:
     """Call a function with that machine's crash journal, in a process there."""
     if node == ray.get_runtime_context().get_node_id():
-        return asyncio.to_thread(function, crash_journal.journal_folder(), *args)
+        return asyncio.to_thread(with_journal, function, *args)
     there = NodeAffinitySchedulingStrategy(node, soft=False)
     call: Awaitable[Any] = called.options(scheduling_strategy=there).remote(function, *args)
     return call
@@ -79,4 +80,8 @@ def on_machine(node: str, function: Callable[..., Any], *args: str) -> Awaitable
 
 @ray.remote(num_cpus=0, max_retries=0)
 def called(function: Callable[..., Any], *args: str) -> Any:
+    return with_journal(function, *args)
+
+
+def with_journal(function: Callable[..., Any], *args: str) -> Any:
     return function(crash_journal.journal_folder(), *args)

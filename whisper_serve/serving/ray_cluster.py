@@ -15,9 +15,14 @@ from whisper_serve.config.resolve import Resolved
 from whisper_serve.config.server import Server
 from whisper_serve.host.hardware import Machine
 from whisper_serve.host.ports import free_port
+from whisper_serve.host.private_folder import socket_folder
 from whisper_serve.serving.haproxy import bound_haproxy
 from whisper_serve.serving.proxy import bound_proxy, bounds_for_proxies
 from whisper_serve.serving.ray_ports import close_ports
+
+# Bytes that follow the folder: a session with a process id of seven digits, and HAProxy's socket while it is made.
+LONGEST_SOCKET = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
+LONGEST_HAPROXY_SOCKET = len(f"/{0:056}/admin.sock.4194304.tmp")
 
 
 class RayDied(Exception):
@@ -52,6 +57,7 @@ def start_ray(config: Resolved | None) -> str | None:
             if server.dashboard
             else None,
             object_store_memory=int(config.memory.store_mb * 1e6),
+            _temp_dir=str(ray_folder()),
             logging_level=logging.ERROR,
         )
     hide_token()
@@ -73,6 +79,12 @@ def serve_environment(server: Server) -> dict[str, str]:
     }
 
 
+def ray_folder() -> Path:
+    """Where Ray keeps its sessions: sockets, logs and what it spills. It makes them open to every user, in /tmp/ray."""
+    named = os.environ.get("RAY_TMPDIR")
+    return socket_folder("ray", LONGEST_SOCKET, Path(named) if named else None)
+
+
 def hide_token() -> None:
     """Make Ray's token readable to its owner only: whoever reads it can run code here, and Ray leaves it readable to all."""
     with suppress(OSError):  # not ours, or there is none
@@ -81,8 +93,14 @@ def hide_token() -> None:
 
 def use_haproxy() -> None:
     """Settings that Ray reads when it starts. Its default ports for statistics may be taken by another service here."""
+    folder = socket_folder("ha", LONGEST_HAPROXY_SOCKET)
     os.environ |= {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/admin.sock",  # whoever reaches it may change HAProxy's settings
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{folder}/metrics.sock",
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": f"{folder}",
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{folder}/server-state",
         "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port("0.0.0.0", 8404)),  # noqa: S104
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port("0.0.0.0", 9101)),  # noqa: S104
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",  # else a stop takes 30 s
