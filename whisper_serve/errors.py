@@ -8,7 +8,7 @@
       NotFound          no such model or path                           kind: not_found
       Overloaded        no room in the queue; try again later           kind: overloaded
         QuotaUsedUp     the caller's audio of the day is used up        kind: quota
-      Unavailable       no model replica is ready                       kind: unavailable
+      Unavailable       no model replica is ready, or the disk is full  kind: unavailable
         Stopping        the service is being stopped                    kind: unavailable
       TimedOut          it took longer than a request may take          kind: timeout
       ModelFailed       the model failed on this audio                  kind: internal

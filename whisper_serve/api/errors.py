@@ -1,8 +1,10 @@
 """Errors to HTTP: one table from kind to status. The body is that of the dialect whose path was requested."""
 
+import errno
 import time
 from http import HTTPStatus
 from logging import getLogger
+from tempfile import gettempdir
 from typing import Any, Literal
 
 from fastapi import Request
@@ -12,7 +14,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from whisper_serve.api.dialect import Problem, dialect_of
-from whisper_serve.errors import RetryLater, TranscriptionError
+from whisper_serve.errors import RetryLater, TranscriptionError, Unavailable
 from whisper_serve.telemetry.logs import NAME
 
 STATUS = {
@@ -34,9 +36,17 @@ MEANING = {
     413: "The upload has more bytes, or the recording more seconds, than the service accepts.",
     429: "The queue is full, or the caller's limit or quota is reached; Retry-After says when to try again.",
     500: "The model failed.",
-    503: "No model replica is ready, or the service is stopping; Retry-After says when to try again.",
+    503: "No model replica is ready, there is no room for the upload, or the service is stopping; Retry-After says when to "
+    "try again.",
     504: "The request took longer than it may.",
 }
+
+NO_ROOM = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+)  # disk full, or this user's share of it, or a file's limit
+NO_ROOM_RETRY_S = 10
 
 # Clients try again on 5xx by themselves: tell them where it cannot help.
 NO_RETRY = {"x-should-retry": "false"}
@@ -94,6 +104,8 @@ async def malformed(request: Request, error: Exception) -> JSONResponse:
 async def refused(request: Request, error: Exception) -> JSONResponse:
     """Starlette's and FastAPI's own refusals: no such path, wrong method, unreadable form."""
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, OSError):  # uploads go to files; FastAPI calls this a broken form
+        return await failed(request, error.__cause__)
     message = error.detail
     if not message or message == HTTPStatus(error.status_code).phrase:
         message = f"{request.method} {request.url.path}: {error.detail}"
@@ -103,6 +115,8 @@ async def refused(request: Request, error: Exception) -> JSONResponse:
 
 def as_problem(error: Exception) -> Problem:
     """Of our own errors; of any other the log has the traceback, and the caller learns where to look."""
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        error = no_room(error)
     if not isinstance(error, TranscriptionError):
         getLogger(NAME).error("unforeseen", exc_info=error)
         return Problem(500, "the service failed; its log has the request id", headers=NO_RETRY)
@@ -113,6 +127,11 @@ def as_problem(error: Exception) -> Problem:
         headers |= NO_RETRY
     param, code = CODES.get(error.kind, (None, None))
     return Problem(STATUS[error.kind], str(error), param, code, headers)
+
+
+def no_room(error: OSError) -> Unavailable:
+    getLogger(NAME).error("no room for uploads", extra={"folder": gettempdir(), "reason": error.strerror})
+    return Unavailable("the service has no room for this upload; try again later", NO_ROOM_RETRY_S)
 
 
 def answer(request: Request, problem: Problem) -> JSONResponse:

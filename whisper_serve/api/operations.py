@@ -1,5 +1,7 @@
 """For operators and tools: whether the service is alive, whether it is ready, what it can do, its metrics."""
 
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Literal, get_args
 
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -9,6 +11,7 @@ from whisper_serve.api.deps import ServiceDep
 from whisper_serve.api.dialect import Dialect, Stream
 from whisper_serve.api.errors import failure_body
 from whisper_serve.audio.containers import ANY, CONTAINERS
+from whisper_serve.host.disk import has_room
 from whisper_serve.telemetry.prometheus import CONTENT_TYPE
 from whisper_serve.text.formats import FORMATS
 from whisper_serve.text.languages import LANGUAGES
@@ -53,9 +56,13 @@ class Capabilities(BaseModel):
 @router.get("/health", response_model_exclude_none=True, responses={503: {"model": Health}})
 @router.get("/readyz", response_model_exclude_none=True, responses={503: {"model": Health}})
 async def health(service: ServiceDep, response: Response) -> Health:
-    """Whether the service can transcribe now; 503 with a reason until a model replica answers, and while it stops."""
+    """Whether the service can transcribe now; 503 with a reason until a model replica answers, while there is no room for
+    an upload in the temporary folder, and while it stops.
+    """
     if service.traffic.draining:
         reason = "the service is stopping"
+    elif not has_room(Path(gettempdir()), service.config.server.max_upload_mb * 1e6):
+        reason = "there is too little room for uploads in the temporary folder"
     elif await service.ready():
         return Health(status="healthy")
     else:
