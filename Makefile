@@ -7,9 +7,14 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10; 
 BIN := .venv/bin
 # plugins that unit tests would only wait for
 QUICKLY := -p no:schemathesis -p no:hypothesispytest -p no:locust
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
+# One lock for all that pyproject.toml and the README name: Python 3.10 to 3.13, Linux and macOS, x86-64 and arm64.
+UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock"
+# PyTorch and what only its CUDA build brings: several GB, which a machine with its CPU build must not install.
+TORCH := ^(torch==|nvidia-|cuda-)
 
-.PHONY: run test check unit coverage mutants lint load load-compare quality bench test-faults test-walls test-operations test-cluster test-observability soak docs clean help test-clients
+.PHONY: run test check unit coverage mutants lint load load-compare quality bench test-faults test-walls test-clients test-operations test-cluster test-observability soak docs lock audit clean help
 
 run: .venv/run  ## set up, fetch and verify the weights, serve (CONFIG=my.json)
 	@exec $(BIN)/python main.py --config $(CONFIG)
@@ -56,18 +61,35 @@ help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 # A set-up that breaks off leaves no stamp, and is done again.
-.venv/run: requirements.txt
+.venv/run: requirements.lock requirements-torch.lock requirements-torch-cpu.lock
 	@test -n "$(PYTHON)" || { echo "Python 3.10 to 3.13 is needed; set PYTHON=/path/to/python3" >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
 		{ rm -rf .venv; echo "python3 -m venv does not work here (on Debian: apt install python3-venv)" >&2; exit 2; }
-	@echo "installing requirements.txt into .venv (a few minutes, once)"
-	@$(PIP) -r requirements.txt
+	@echo "installing requirements.lock into .venv (a few minutes, once)"
+	@# PyTorch's CPU build where pip is set up to find it, as with PyTorch's own index, else PyPI's
+	@$(PIP) -r requirements-torch-cpu.lock 2>/dev/null || $(PIP) -r requirements-torch.lock
+	@$(PIP) -r requirements.lock
 	@touch $@
 
-.venv/dev: .venv/run requirements-dev.txt
-	@echo "installing requirements-dev.txt into .venv"
-	@$(PIP) -r requirements-dev.txt
+.venv/dev: .venv/run requirements-dev.lock
+	@echo "installing requirements-dev.lock into .venv"
+	@$(PIP) -r requirements-dev.lock
 	@touch $@
+
+lock: .venv/dev  ## renew the locks: the newest versions that requirements.txt and requirements-dev.txt allow
+	@$(UV) requirements.txt --output-file requirements.lock.all
+	@awk '/^#/ {print > "requirements.lock"; print > "requirements-torch.lock"; next} \
+		/^[^ ]/ {lock = /$(TORCH)/ ? "requirements-torch.lock" : "requirements.lock"} {print > lock}' requirements.lock.all
+	@$(UV) requirements-dev.txt --constraint requirements.lock.all --output-file requirements-dev.lock.all
+	@awk 'FILENAME == ARGV[1] {locked[$$0]; next} /^[^ ]/ {dev = /^#/ || !($$0 in locked || /$(TORCH)/)} dev' \
+		requirements.lock requirements-dev.lock.all > requirements-dev.lock
+	@rm requirements.lock.all requirements-dev.lock.all
+	@sed -n 's/^torch==.*/&+cpu/p' requirements.txt | $(UV) - --no-deps --output-file requirements-torch-cpu.lock \
+		--default-index https://download.pytorch.org/whl/cpu
+
+audit: .venv/dev  ## known vulnerabilities of all that is locked (asks PyPI's vulnerability service)
+	$(BIN)/uvx pip-audit==2.10.1 --strict --disable-pip --require-hashes \
+		-r requirements.lock -r requirements-torch.lock -r requirements-dev.lock
 
 test-faults: .venv/dev  ## kill, flood and fuzz it under load; ten minutes, on a quiet machine (FUZZ=20000)
 	FUZZ=$(or $(FUZZ),20000) $(BIN)/python -m pytest tests/faults
