@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+from whisper_serve import __version__
 from whisper_serve.config.load import load_config
 from whisper_serve.errors import StartError
 from whisper_serve.lifecycle import run
@@ -18,6 +19,7 @@ def main() -> int:
     parser.add_argument(
         "--detach", action="store_true", help="on a cluster: deploy, then leave the service to it"
     )
+    parser.add_argument("--version", action="version", version=f"whisper_serve {__version__}")
     args = parser.parse_args()
     try:
         return run(lambda: load_config(args.config), args.detach)

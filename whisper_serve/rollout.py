@@ -1,10 +1,10 @@
 """Deploys the application on Ray Serve, and changes it to another configuration while it runs."""
 
-import sys
 from collections.abc import Callable
 from operator import attrgetter
 
 from ray import serve
+from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.schema import LoggingConfig
 
 from whisper_serve.app import build_app
@@ -13,10 +13,12 @@ from whisper_serve.config.resolve import Resolved, fetch_weights, resolve
 from whisper_serve.errors import ConfigError, StartError
 from whisper_serve.host.hardware import this_machine
 from whisper_serve.serving.ray_cluster import serve_environment, the_cluster
+from whisper_serve.telemetry.console import Console
 from whisper_serve.telemetry.logs import audit
 from whisper_serve.weights.progress import ProgressBar
 
 APP = "default"
+ENGINE_TIMEOUT_S = 5.0
 QUIET = LoggingConfig(log_level="WARNING", enable_access_log=False)  # the service logs its own requests
 FIXED = (  # settings that cannot change while the service runs
     "server.host",
@@ -54,6 +56,16 @@ def deploy(config: Resolved, external_cluster: bool) -> None:
     deploy_app(config)
 
 
+def loaded_engines() -> str:
+    """What the replicas transcribe with, such as "openvino"."""
+    try:
+        asked = serve.get_deployment_handle("Model", APP).broadcast("engine_name")
+        names = asked.results(timeout_s=ENGINE_TIMEOUT_S, return_exceptions=True)
+    except (DeploymentUnavailableError, TimeoutError):
+        return "loaded with the first request"
+    return ", ".join(sorted({name for name in names if isinstance(name, str)}))
+
+
 def http_options(config: Resolved) -> dict[str, object]:
     server, security = config.server, config.security
     options: dict[str, object] = {"host": server.host, "port": server.port}
@@ -70,7 +82,7 @@ def deploy_app(config: Resolved) -> None:
         raise StartError(f"the service could not be deployed: {e}") from e
 
 
-def changed(load: LoadConfig, config: Resolved, external_cluster: bool) -> Resolved:
+def changed(load: LoadConfig, config: Resolved, external_cluster: bool, console: Console) -> Resolved:
     """Change the running service to its config as it is now, replica by replica; where that fails, leave it as it is."""
     try:
         new = resolve(load(), the_cluster() if external_cluster else this_machine())
@@ -78,15 +90,15 @@ def changed(load: LoadConfig, config: Resolved, external_cluster: bool) -> Resol
         if not external_cluster:  # a cluster's nodes download their own
             download_weights(new)
     except StartError as e:
-        print(f"error: the configuration stays as it was: {e}", file=sys.stderr, flush=True)
+        console.say(f"the configuration stays as it was: {e}", "ERROR")
         return config
     try:
         deploy_app(new)
     except StartError as e:
-        print(f"error: the old configuration is put back: {e}", file=sys.stderr, flush=True)
-        put_back(config)
+        console.say(f"the old configuration is put back: {e}", "ERROR")
+        put_back(config, console)
         return config
-    print("the configuration is changed", flush=True)
+    console.say("the configuration is changed")
     audit("configuration changed", settings=differing(config, new))
     return new
 
@@ -102,14 +114,14 @@ def differing(config: Resolved, new: Resolved) -> list[str]:
     ]
 
 
-def put_back(config: Resolved) -> None:
+def put_back(config: Resolved, console: Console) -> None:
     """Undo a change that Serve has begun: it would try for ever. Replicas that run go on in any case."""
     try:
         deploy_app(config)
     except StartError as e:
-        print(f"error: that failed too: {e}", file=sys.stderr, flush=True)
+        console.say(f"that failed too: {e}", "ERROR")
     else:
-        print("the configuration is as it was", flush=True)
+        console.say("the configuration is as it was")
 
 
 def check_change(config: Resolved, new: Resolved) -> None:

@@ -3,13 +3,16 @@
 import logging
 import os
 import subprocess
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray._private import services, worker
 from ray._private.ray_constants import PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET
+from ray._private.ray_logging import global_worker_stdstream_dispatcher
 
 from whisper_serve.config.resolve import Resolved
 from whisper_serve.config.server import Server
@@ -29,9 +32,10 @@ class RayDied(Exception):
     """A process that Ray cannot do without has ended."""
 
 
-def start_ray(config: Resolved | None) -> str | None:
+def start_ray(config: Resolved | None, forward: Callable[[Mapping[str, Any]], None]) -> str | None:
     """Start Ray for a config, or without one join the cluster that RAY_ADDRESS names.
 
+    forward: is given the lines that processes write to their output, in the place of Ray's own printer.
     Returns its dashboard's URL, where there is one.
     """
     os.environ.setdefault("RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S", "1")  # a dead proxy is back in 3 s, not 24
@@ -61,6 +65,8 @@ def start_ray(config: Resolved | None) -> str | None:
             logging_level=logging.ERROR,
         )
     hide_token()
+    global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
+    global_worker_stdstream_dispatcher.add_handler("whisper_serve", forward)
     return context.dashboard_url
 
 

@@ -56,7 +56,10 @@ class Replica:
         )
         self.outstanding_s = 0.0
         took = time.perf_counter() - began
-        self.log.info("model loaded", extra={"model": config.model.size, "seconds": took})
+        self.log.info(
+            "model loaded",
+            extra={"model": config.model.size, "engine": self.engine.name, "seconds": round(took, 1)},
+        )
         if config.server.metrics:
             export_metrics(self._sample)
         record(metrics.MODEL_LOADS, model=config.model.ids[0])
@@ -99,6 +102,9 @@ class Replica:
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Ray Serve collects this for the policy in autoscaling.py."""
         return {OUTSTANDING_AUDIO: self.outstanding_s}
+
+    async def engine_name(self) -> str:
+        return self.engine.name
 
     async def ready(self) -> bool:
         """A replica that answers has its model."""

@@ -15,6 +15,10 @@ class Logging(Section):
         "%(asctime)s - %(name)s - %(levelname)s - %(message)s",
         description="the fields of each JSON line, as %(field)s",
     )
+    console: Literal["auto", "text", "json"] = Field(
+        "auto",
+        description="what main.py shows: text for people, or JSON lines; auto: text on a terminal, else JSON lines",
+    )
     file: str | None = Field("whisper_service.log", description="log file; null: standard error only")
     access_file: str | None = Field(
         None, description="separate file for the line of each request; null: with the other lines"

