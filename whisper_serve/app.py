@@ -170,7 +170,7 @@ def build(args: dict[str, Any]) -> Application:
     It runs on a cluster's head; memory and GPUs that its config needs are on other nodes, or will be.
     """
     config = load_config(args.get("config", "config.json"))
-    machine = replace(this_machine(), memory_mb=math.inf, shared_memory_mb=math.inf)
+    machine = replace(this_machine(), all_cpus=math.inf, memory_mb=math.inf, shared_memory_mb=math.inf)
     if config.model.device == "cuda":
         machine = replace(machine, gpus=math.inf)
     return build_app(resolve(config, machine))

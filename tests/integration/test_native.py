@@ -148,3 +148,14 @@ class TestSmallLimits:
         answer = await post(client, wav(3))
         assert answer.status_code == 413
         assert set(answer.json()) == FIELDS
+
+
+async def test_the_root_shows_programs_where_to_go_and_browsers_the_documentation(
+    client: httpx.AsyncClient,
+) -> None:
+    answer = await client.get("/")
+    assert answer.status_code == 200
+    assert answer.json()["service"] == "whisper_serve"
+    assert (answer.json()["documentation"], answer.json()["transcribe"]) == ("/docs", "/transcribe")
+    browser = await client.get("/", headers={"accept": "text/html,application/xhtml+xml"})
+    assert (browser.status_code, browser.headers["location"]) == (307, "/docs")

@@ -89,7 +89,7 @@ def test_requests_that_take_longer_than_the_drain_are_counted_and_the_exit_code_
     with started(settings) as service, long_request(service.wait_until_ready(), tmp_path, window_s=5):
         service.signal(signal.SIGTERM)
         assert ended_within(service, 20) == 1
-    assert "error: 1 requests still ran after 1 s and are lost" in service.output
+    assert "1 requests still ran after 1 s and are lost" in service.output
 
 
 def test_while_it_stops_readyz_and_new_requests_are_503_and_watchers_are_answered(tmp_path: Path) -> None:

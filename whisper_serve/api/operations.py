@@ -5,8 +5,10 @@ from tempfile import gettempdir
 from typing import Literal, get_args
 
 from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import RedirectResponse
 from pydantic import BaseModel, Field
 
+from whisper_serve import __version__
 from whisper_serve.api.deps import ServiceDep
 from whisper_serve.api.dialect import Dialect, Stream
 from whisper_serve.api.errors import failure_body
@@ -18,7 +20,7 @@ from whisper_serve.text.languages import LANGUAGES
 from whisper_serve.types import Task
 
 router = APIRouter(tags=["operations"])
-DIALECT = Dialect(router, failure_body, keyless=frozenset(("/health", "/healthz", "/readyz")))
+DIALECT = Dialect(router, failure_body, keyless=frozenset(("/", "/health", "/healthz", "/readyz")))
 
 
 class Health(BaseModel):
@@ -28,6 +30,15 @@ class Health(BaseModel):
 
 class Alive(BaseModel):
     status: Literal["alive"] = "alive"
+
+
+class Welcome(BaseModel):
+    service: Literal["whisper_serve"] = "whisper_serve"
+    version: str = Field(examples=["0.2.0"])
+    documentation: str = Field(examples=["/docs"])
+    transcribe: str = Field(
+        description="where a recording is posted, as audio_file", examples=["/transcribe"]
+    )
 
 
 class Limits(BaseModel):
@@ -51,6 +62,15 @@ class Capabilities(BaseModel):
     response_formats: list[str] = Field(description="of /v1/audio", examples=[["json", "srt"]])
     streaming: list[Stream]
     limits: Limits
+
+
+@router.get("/", response_model=Welcome, responses={307: {"description": "for browsers: to /docs"}})
+async def welcome(request: Request) -> Welcome | RedirectResponse:
+    """Where to go from here."""
+    prefix = request.scope.get("root_path", "")
+    if "text/html" in request.headers.get("accept", ""):
+        return RedirectResponse(f"{prefix}/docs")
+    return Welcome(version=__version__, documentation=f"{prefix}/docs", transcribe=f"{prefix}/transcribe")
 
 
 @router.get("/health", response_model_exclude_none=True, responses={503: {"model": Health}})

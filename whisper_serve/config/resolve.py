@@ -12,6 +12,8 @@ from whisper_serve.errors import ConfigError
 from whisper_serve.host.hardware import Machine
 from whisper_serve.weights.download import Report, fetch
 
+MAX_OVERCOMMIT = 2.0  # CPUs promised for each that is there: the smallest machine runs the shipped config
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -95,6 +97,12 @@ def check(config: Resolved, machine: Machine) -> None:
         raise ConfigError(
             f"{deployment.most} replicas of {deployment.cpu_per_replica:g} CPUs and the ingress need "
             f"{cpus_needed(config):g} CPUs, but server.num_cpus is {num_cpus}"
+        )
+    if cpus_needed(config) > MAX_OVERCOMMIT * machine.all_cpus and config.server.num_cpus is None:
+        raise ConfigError(
+            f"{deployment.most} replicas of {deployment.cpu_per_replica:g} CPUs and the ingress need "
+            f"{cpus_needed(config):g} CPUs, but {machine.name} has {machine.all_cpus:g}: lower deployment.num_replicas, "
+            "or set server.num_cpus if that is what you want"
         )
     if gpus > machine.gpus:
         raise ConfigError(

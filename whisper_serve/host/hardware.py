@@ -19,6 +19,7 @@ class Machine:
     cpus: float
     gpus: float
     name: str = "this machine"  # in error messages
+    all_cpus: float = math.inf  # of all nodes that there are or can be; `cpus` are those of the largest
     memory_mb: float = math.inf  # in megabytes (1e6 bytes), as below; inf: not known
     shared_memory_mb: float = math.inf  # that is free
 
@@ -27,6 +28,7 @@ def this_machine() -> Machine:
     return Machine(
         cpus=count_cpus(),
         gpus=count_gpus(),
+        all_cpus=count_cpus(),
         memory_mb=total_memory_mb(),
         shared_memory_mb=free_shared_memory_mb(),
     )

@@ -146,3 +146,13 @@ def test_a_mistake_in_autoscaling_is_one_sentence(tmp_path: Path, scaling: Any, 
     with pytest.raises(ConfigError) as e:
         load_config(path)
     assert message in str(e.value)
+
+
+def test_more_replicas_than_the_cpus_can_run_are_refused_unless_the_operator_insists() -> None:
+    two_cores = Machine(cpus=2, gpus=0, all_cpus=2)
+    with pytest.raises(
+        ConfigError, match=r"40 replicas of 0\.5 CPUs and the ingress need 21 CPUs, but this machine has 2"
+    ):
+        resolve(Config(deployment={"num_replicas": 40}), two_cores)
+    assert resolve(Config(deployment={"num_replicas": 40}, server={"num_cpus": 21}), two_cores)
+    assert resolve(Config(deployment={"num_replicas": 40}), Machine(cpus=2, gpus=0)), "a cluster may grow"
