@@ -57,6 +57,6 @@ def test_below_a_prefix_a_path_belongs_to_the_same_dialect() -> None:
     assert dialect_of(below) is openai.DIALECT
 
 
-def test_no_path_but_those_for_health_checks_and_documentation_is_answered_without_a_key() -> None:
+def test_no_path_but_the_root_health_checks_and_documentation_is_answered_without_a_key() -> None:
     pages = {"/docs", "/redoc", "/openapi.json", *docs.ASSETS}
-    assert {"/health", "/healthz", "/readyz"} | pages == KEYLESS
+    assert {"/", "/health", "/healthz", "/readyz"} | pages == KEYLESS

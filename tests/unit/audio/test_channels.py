@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.unit.audio.test_decode import encoded, pitch, tone
+from tests.integration.test_decode import encoded, pitch, tone
 from whisper_serve.audio.channels import alike
 from whisper_serve.audio.decode import DecodeOptions, decode, decode_channels
 from whisper_serve.errors import BadRequest, TooLarge
