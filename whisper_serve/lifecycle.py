@@ -5,6 +5,7 @@ What cannot work is reported in one sentence (StartError), before Ray starts whe
 
 import os
 import sys
+import threading
 import time
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -20,16 +21,19 @@ from whisper_serve.host.ports import check_port
 from whisper_serve.host.private_folder import private_folder
 from whisper_serve.host.signals import Signals, Stopped, interrupted_by
 from whisper_serve.host.systemd import notify
-from whisper_serve.host.watchdog import end, foreign_orphans, orphans, own_processes, watched
+from whisper_serve.host.watchdog import end, foreign_orphans, hurry, orphans, watched
 from whisper_serve.rollout import APP, LoadConfig, changed, deploy, download_weights, loaded_engines
 from whisper_serve.serving.drain import DrainSettings, drain, drain_proxies
-from whisper_serve.serving.ray_cluster import RayDied, check_ray, start_ray, the_cluster
+from whisper_serve.serving.ray_cluster import RayDied, check_gcs, check_ray, start_ray, the_cluster
 from whisper_serve.startup_summary import open_to_all, ready_sentence, summary
 from whisper_serve.telemetry.console import Console, open_console
 from whisper_serve.telemetry.logs import set_up_audit
 
 RAY_CHECK_S = 1.0
+SHUTDOWN_S = 20.0
 LOST = 1  # the exit code where requests were lost
+RAY_ENDED = "error: Ray ended before the service had stopped; running requests are lost"
+STOPPED_EARLY = "whisper_serve is stopped before it was ready"
 INTERRUPTED = 130  # the exit code of a process that Ctrl-C ended
 
 
@@ -51,6 +55,7 @@ class Run:
     def check_ray(self) -> None:
         """Raises RayDied."""
         check_ray(self.external_cluster)
+        check_gcs(self.external_cluster)
 
 
 def run(load: LoadConfig, detach: bool = False) -> int:
@@ -63,17 +68,15 @@ def run(load: LoadConfig, detach: bool = False) -> int:
     signals, began = Signals(abort), time.monotonic()
     signals.listen()
     try:
-        with interrupted_by(signals.raise_if_stopped):
+        with interrupted_by(signals.raise_if_stopped, forced=give_up):
             console, own = prepared(load)
         run = Run(load, own, detach, signals, console, began)
         with nullcontext() if run.external_cluster else watched():
             return serve_until_stopped(run)
     except Stopped:
-        print("whisper_serve is stopped before it was ready", flush=True)
+        print(STOPPED_EARLY, flush=True)
         return 0
     except RayDied:
-        if signals.stop.is_set():
-            leave(LOST, "error: Ray ended before the service had stopped; running requests are lost")
         print("Ray died, and is started again with the service", flush=True)
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606
 
@@ -97,13 +100,20 @@ def prepared(load: LoadConfig) -> tuple[Console, Resolved | None]:
 
 def abort() -> NoReturn:
     """At the second Ctrl-C: end every process of this run at once."""
-    end(own_processes, grace_s=0)
     leave(INTERRUPTED, "whisper_serve is stopped at once: running requests are lost")
 
 
+def give_up(why: BaseException) -> NoReturn:
+    """Where Stopped or RayDied cannot be raised in the main thread: end without waiting for it."""
+    if isinstance(why, Stopped):
+        leave(0, STOPPED_EARLY)
+    leave(LOST, RAY_ENDED)
+
+
 def leave(code: int, sentence: str) -> NoReturn:
-    """End this process without Ray's own shutdown, which would wait for what is gone."""
+    """End this process without Ray's own shutdown, which would wait for what is gone; the watchdog kills the others."""
     print(sentence, file=sys.stderr, flush=True)
+    hurry()
     os._exit(code)
 
 
@@ -111,10 +121,10 @@ def serve_until_stopped(run: Run) -> int:
     """Return the exit code."""
     lost, signals = 0, run.signals
     try:
-        with interrupted_by(signals.raise_if_stopped):
+        with interrupted_by(signals.raise_if_stopped, forced=give_up):
             dashboard = start_ray_or_stop(run)
         signals.listen()  # Ray has put handlers of its own in their place
-        with interrupted_by(signals.raise_if_stopped, run.check_ray):
+        with interrupted_by(signals.raise_if_stopped, run.check_ray, forced=give_up):
             config = run.own or resolve(run.load(), the_cluster())
             run.console.say(f"loading {config.model.size}, replicas: {config.deployment.most}")
             deploy(config, run.external_cluster)
@@ -124,13 +134,27 @@ def serve_until_stopped(run: Run) -> int:
             lost = stop(run, config)
     except RayDied:  # there is nothing to shut down
         if signals.stop.is_set():
-            end(own_processes, grace_s=0)
+            leave(LOST, RAY_ENDED)
         raise
     except BaseException:
-        ray.shutdown()
+        shut_ray_down(LOST)
         raise
-    ray.shutdown()  # ends every process of a Ray of our own, Serve's too
+    shut_ray_down(LOST if lost else 0)
     return LOST if lost else 0
+
+
+def shut_ray_down(code: int) -> None:
+    """End every process of a Ray of our own, Serve's too; where that takes too long, by force, with this exit code."""
+
+    def force() -> None:
+        hurry()
+        os._exit(code)
+
+    late = threading.Timer(SHUTDOWN_S, force)
+    late.daemon = True
+    late.start()
+    ray.shutdown()
+    late.cancel()
 
 
 def start_ray_or_stop(run: Run) -> str | None:
@@ -152,12 +176,17 @@ def announce(run: Run, config: Resolved, dashboard: str | None) -> None:
 def wait_for_stop(run: Run, config: Resolved) -> Resolved:
     """Change the service at each SIGHUP; return its config as it is when a stop is asked for. Raises RayDied."""
     signals = run.signals
+
+    def forced(why: BaseException) -> None:
+        if isinstance(why, RayDied):  # a stop waits until the change can be left
+            give_up(why)
+
     while not signals.stop.wait(RAY_CHECK_S):
-        run.check_ray()
+        check_ray(run.external_cluster)
         if signals.change.is_set():
             signals.change.clear()
             notify("RELOADING=1")
-            with suppress(Stopped), interrupted_by(signals.raise_if_stopped, run.check_ray):
+            with suppress(Stopped), interrupted_by(signals.raise_if_stopped, run.check_ray, forced=forced):
                 config = changed(run.load, config, run.external_cluster, run.console)
             notify("READY=1")
     return config
@@ -168,7 +197,7 @@ def stop(run: Run, config: Resolved) -> int:
     run.console.say("whisper_serve is stopping: running requests finish first")
     notify("STOPPING=1")
     settings = DrainSettings(config.server.drain_delay_s, config.server.drain_timeout_s)
-    with interrupted_by(run.check_ray):
+    with interrupted_by(run.check_ray, forced=give_up):
         lost = drain(APP, settings)
         if run.external_cluster:
             serve.delete(APP, _blocking=not lost)

@@ -1,9 +1,11 @@
 """Keys, rates, full queues, proxies and browsers, over ASGI."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,6 +18,8 @@ from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
 from whisper_serve.api.middleware.access_log import SECURITY_HEADERS
 from whisper_serve.config.resolve import Resolved
+from whisper_serve.telemetry.logs import set_up_logging
+from whisper_serve.telemetry.settings import Logging
 from whisper_serve.transcription.admission import Admission, Bounds
 from whisper_serve.transcription.temperature_fallback import Infer
 from whisper_serve.transcription.transcriber import Transcriber
@@ -342,3 +346,26 @@ async def test_the_schema_promises_401_where_a_key_is_needed(with_keys: bool) ->
         for operation in methods.values():
             needs_key = with_keys and path not in ("/health", "/healthz", "/readyz")
             assert ("401" in operation["responses"]) == ("security" in operation) == needs_key, path
+
+
+async def test_refused_keys_and_limits_that_were_reached_are_audited(tmp_path: Path) -> None:
+    audit_file = tmp_path / "audit.log"
+    set_up_logging(Logging(file=None, audit_file=str(audit_file)))
+    keys = [key(requests_per_minute=1), key("bob", "bobs", audio_s_per_day=5)]
+    bounds = Bounds(quotas_s={"bob": 5.0})
+    try:
+        async with bounded(fake_config(security={"keys": keys}), bounds) as (client, _):
+            await post(client, headers={"authorization": "Bearer wrong"})
+            for _ in range(2):
+                await post(client, headers={"authorization": f"Bearer {SECRET}"})
+            await post(client, seconds=9, headers={"authorization": "Bearer bobs"})
+    finally:
+        set_up_logging(Logging(file=None))
+    lines = [json.loads(line) for line in audit_file.read_text().splitlines()]
+    assert [(line["message"], line.get("caller"), line.get("limit")) for line in lines] == [
+        ("key refused", None, None),
+        ("limit reached", "ada", "requests_per_minute"),
+        ("limit reached", "bob", "audio_s_per_day"),
+    ]
+    assert {line["request_id"] for line in lines} != {""}
+    assert SECRET not in audit_file.read_text()

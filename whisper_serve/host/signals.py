@@ -2,12 +2,14 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import FrameType
 
 CHECK_S = 0.2
+FORCE_S = 2.0
 
 Handler = Callable[[int, FrameType | None], object] | int | None
 
@@ -41,22 +43,43 @@ class Signals:
 
 
 @contextmanager
-def interrupted_by(*checks: Callable[[], None]) -> Iterator[None]:
+def interrupted_by(*checks: Callable[[], None], forced: Callable[[BaseException], None]) -> Iterator[None]:
     """What the checks raise ends the block, however long it blocks. In the main thread only; takes SIGALRM.
 
-    It is raised again and again: where a finalizer or a callback is running, the interpreter drops it.
+    It is raised again and again: where a finalizer or a callback is running, the interpreter drops it. Where the block
+    waits in compiled code, which nothing raises in, `forced` is called after some seconds, in another thread.
     """
 
     def run(*_: object) -> None:
         for check in checks:
             check()
 
+    over = threading.Event()
+    threading.Thread(target=force_late, args=(run, forced, over), daemon=True).start()
     before = signal.signal(signal.SIGALRM, run)
     signal.setitimer(signal.ITIMER_REAL, CHECK_S, CHECK_S)
     try:
         yield
     finally:
+        over.set()
         disarm(before)
+
+
+def force_late(
+    check: Callable[[], None], forced: Callable[[BaseException], None], over: threading.Event
+) -> None:
+    """Call `forced` with what the check has raised for FORCE_S seconds; return when it is over."""
+    since: float | None = None
+    while not over.wait(CHECK_S):
+        try:
+            check()
+        except BaseException as e:
+            since = since or time.monotonic()
+            if time.monotonic() - since > FORCE_S:
+                forced(e)
+                return
+        else:
+            since = None
 
 
 def disarm(before: Handler) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -26,6 +27,8 @@ from whisper_serve.serving.ray_ports import close_ports
 # Bytes that follow the folder: a session with a process id of seven digits, and HAProxy's socket while it is made.
 LONGEST_SOCKET = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
 LONGEST_HAPROXY_SOCKET = len(f"/{0:056}/admin.sock.4194304.tmp")
+
+GCS_TIMEOUT_S = 0.5
 
 
 class RayDied(Exception):
@@ -129,3 +132,17 @@ def check_ray(external_cluster: bool) -> None:
     dead: set[str] = {kind for kind, _ in node.dead_processes()} if node and not external_cluster else set()
     if dead & {PROCESS_TYPE_GCS_SERVER, PROCESS_TYPE_RAYLET}:
         raise RayDied
+
+
+def check_gcs(external_cluster: bool) -> None:
+    """Raises RayDied where the GCS of a Ray of our own takes no connection: after SIGTERM it may be so, and never end."""
+    node = worker._global_node
+    if node is None or external_cluster:
+        return
+    host, _, port = node.gcs_address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=GCS_TIMEOUT_S).close()
+    except ConnectionRefusedError as e:
+        raise RayDied from e
+    except OSError:  # it is busy
+        return

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from whisper_serve.errors import Overloaded, QuotaUsedUp
+from whisper_serve.telemetry.logs import audit
 from whisper_serve.transcription.usage import DAY_S, AsksUsage, OwnUsage
 
 RESERVED_SHARE = 0.1  # of the queue, for callers who have nothing in it
@@ -94,6 +95,7 @@ class Admission:
             return
         left = await self.usage.take_audio(caller, taken_s, quota)
         if needed_s > left:
+            audit("limit reached", caller=caller, limit="audio_s_per_day")
             until_tomorrow = DAY_S - int(time.time()) % DAY_S
             raise QuotaUsedUp(
                 f"of your {quota:g} s of audio a day {max(left, 0):.0f} s are left", until_tomorrow

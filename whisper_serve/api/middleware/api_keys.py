@@ -9,6 +9,7 @@ from starlette.datastructures import Headers
 
 from whisper_serve.config.server import Key
 from whisper_serve.errors import Overloaded, Unauthorized
+from whisper_serve.telemetry.logs import audit
 from whisper_serve.transcription.usage import AsksUsage
 
 BEARER = "bearer "
@@ -41,6 +42,7 @@ class ApiKeys:
             return
         wait_s = await self._usage.take_request(key.name, key.requests_per_minute)
         if wait_s:
+            audit("limit reached", caller=key.name, limit="requests_per_minute")
             raise Overloaded(f"this key may make {key.requests_per_minute:g} requests a minute", ceil(wait_s))
 
 
