@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.support.service import FAKE, Running, started, wait_until
+from tests.support.service import FAKE, Running, command_of, started, wait_until
 
 CONTAINER = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, "main.py"]
 # As docker run --init: a first process that reaps what others leave.
@@ -36,8 +36,10 @@ def test_a_start_leaves_a_healthy_service_beyond_a_container_s_wall_alone(
 def test_a_start_ends_what_a_killed_run_of_the_same_folder_left() -> None:
     with started(ONE_REPLICA) as first:
         first.wait_until_ready()
-        (watchdog,) = [p for p in first.processes() if "whisper_serve.host.watchdog" in p.cmdline()]
+        (watchdog,) = [p for p in first.processes() if "whisper_serve.host.watchdog" in command_of(p)]
+        (model,) = [p for p in first.processes() if "ServeReplica:default:Model" in " ".join(command_of(p))]
         watchdog.kill()
+        model.suspend()  # it cannot end by itself
         first.process.send_signal(signal.SIGKILL)
         with started(ONE_REPLICA) as second:
             second.wait_until_ready()
