@@ -90,6 +90,9 @@ def received(connection: socket.socket) -> bytes:
     return answer
 
 
+FORMS_ONLY = b"/asr"  # /transcribe takes a body of any other type as the recording
+
+
 def post(content_type: bytes, size: int, path: bytes = b"/transcribe") -> bytes:
     lines = (b"POST %s HTTP/1.1" % path, b"host: a", b"connection: close", b"content-type: " + content_type)
     return b"\r\n".join((*lines, b"content-length: %d" % size, b"", b""))
@@ -116,7 +119,7 @@ def punycode(url: str, fields: int = 2) -> bytes:
 
 def ampersands(url: str, megabytes: int = 50) -> bytes:
     size = megabytes * 1_000_000
-    return send(url, post(b"application/x-www-form-urlencoded", size), b"&" * 100_000, size)
+    return send(url, post(b"application/x-www-form-urlencoded", size, FORMS_ONLY), b"&" * 100_000, size)
 
 
 ATTACKS: dict[str, Callable[[str], bytes]] = {

@@ -1,5 +1,6 @@
 """What another user of the machine, or a full disk, does to a service. As root: in namespaces of their own."""
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -88,8 +89,8 @@ def test_a_replica_that_dies_is_replaced_while_a_neighbour_does_his_worst(
 def test_the_same_user_s_ray_status_and_dashboard_go_on_working(machine: Namespace, service: Running) -> None:
     status = machine.run(str(Path(sys.executable).with_name("ray")), "status", RAY_AUTH_MODE="token")
     assert "Active:\n 1 node_" in status.stdout, status.stderr
-    dashboard = service.output.partition("Ray dashboard: ")[2].split()[0]
-    assert httpx.get(dashboard, trust_env=False).status_code == 200
+    ready = json.loads(next(line for line in service.lines if "is ready" in line))
+    assert httpx.get(ready["dashboard"], trust_env=False).status_code == 200
 
 
 def test_no_port_takes_orders_without_ray_s_token(machine: Namespace, service: Running) -> None:
