@@ -54,9 +54,8 @@ class FormRequest(Request):
             self._check_size(read)
             for start in range(0, len(chunk), PIECE_BYTES):
                 yield chunk[start : start + PIECE_BYTES]
-                await asyncio.sleep(
-                    0
-                )  # a megabyte may take half a second: others have their turns in between
+                # A megabyte may take half a second: others have their turns in between.
+                await asyncio.sleep(0)
 
     def _check_size(self, read: int) -> None:
         service: Service = self.app.state.service

@@ -19,9 +19,8 @@ from whisper_serve.text.formats import FORMATS, RenderOptions
 from whisper_serve.types import Transcript
 
 TEXT: dict[str, Any] = {"schema": {"type": "string"}}
-TIMINGS: dict[
-    str, Callable[[Transcript], str]
-] = {  # seconds, milliseconds or counts, by their names in the log
+# Seconds, milliseconds or counts, by their names in the log.
+TIMINGS: dict[str, Callable[[Transcript], str]] = {
     "audio_seconds": lambda t: f"{t.duration:.3f}",
     "decode_ms": lambda t: f"{t.timings.decode_s * 1000:.1f}",
     "queue_ms": lambda t: f"{t.timings.queue_s * 1000:.1f}",

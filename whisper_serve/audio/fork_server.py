@@ -41,14 +41,8 @@ START_S = 60.0  # for a fork server, on a busy machine
 SAMPLE_BYTES = 4  # float32
 BYTES_A_SECOND = SAMPLE_BYTES * SAMPLE_RATE
 TOLERANCE_S = 60.0  # beyond its limit; a worker itself keeps to it exactly
-ENVIRONMENT = (
-    "PATH",
-    "LD_LIBRARY_PATH",
-    "DYLD_LIBRARY_PATH",
-    "LANG",
-    "LC_ALL",
-    "TMPDIR",
-)  # passed on: no secrets
+# Passed on: no secrets.
+ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
 MARKS = ("WHISPER_SERVE_RUN", "WHISPER_SERVE_TEST_RUN")  # by which the processes of a run are found
 SETTINGS = {
     # A process with threads cannot be forked safely.

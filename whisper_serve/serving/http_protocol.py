@@ -21,10 +21,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from whisper_serve.config.server import Server
 
 PIECE_BYTES = 1024  # fewer of a body do not count as a sign of life
-LINGER_S, LINGER_BYTES = (
-    2.0,
-    1_000_000,
-)  # read and dropped after a refusal, so that the client can read that first
+# Read and dropped after a refusal, so that the client can read that first.
+LINGER_S, LINGER_BYTES = 2.0, 1_000_000
 LATE = "the request did not come in time"
 OVERHEAD_BYTES = 4  # of a header: colon, blank, end of line
 
