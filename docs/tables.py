@@ -1,4 +1,4 @@
-"""Generates the tables of configuration.md and operations.md from the code: `make docs` writes them in."""
+"""Generates the tables of configuration.md, operations.md and guide.md from the code: `make docs` writes them in."""
 
 import json
 import re
@@ -10,12 +10,13 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from docs.other_names import OTHER_NAMES
+from docs.sizes import sizes_table
 from whisper_serve.config.load import Config
 from whisper_serve.section import settings_of
 from whisper_serve.telemetry.metrics import SERIES
 
 DOCS = Path(__file__).resolve().parent
-PAGES = (DOCS / "configuration.md", DOCS / "operations.md")
+PAGES = (DOCS / "configuration.md", DOCS / "operations.md", DOCS / "guide.md")
 FIRST_CONFIG = DOCS.parent / "tests/unit/config/first_config.json"
 PLACE = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -70,6 +71,7 @@ TABLES = {
     "other_names": other_names_table,
     "first_config": first_config,
     "series": series_table,
+    "sizes": sizes_table,
 }
 
 
