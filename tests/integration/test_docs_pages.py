@@ -1,7 +1,6 @@
 """/docs and /redoc: open without a key, whole behind a prefix, and drawn by a browser that fetches nothing elsewhere."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from hashlib import sha256
@@ -13,24 +12,13 @@ import pytest
 from fastapi import FastAPI
 
 from tests.conftest import fake_config, fake_infer
+from tests.support.browser import BROWSER, QUIET
 from tests.support.http_server import below, listening
 from whisper_serve.api import create_api
 from whisper_serve.api.deps import Service
 from whisper_serve.api.docs import ASSETS
 from whisper_serve.transcription.transcriber import Transcriber
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-QUIET = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-sync",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--virtual-time-budget=8000",
-)
 KEYS = {"keys": [{"name": "ada", "sha256": sha256(b"secret").hexdigest()}]}
 PREFIX = "/speech"
 
