@@ -10,11 +10,11 @@ from whisper_serve.host.hardware import Machine
 # Millions of parameters, from OpenAI's model card. Models of other sources are not estimated.
 PARAMETERS_M = {"tiny": 39, "base": 74, "small": 244, "medium": 769, "large-v3-turbo": 809, "turbo": 809}
 PARAMETERS_M |= dict.fromkeys(("large", "large-v1", "large-v2", "large-v3"), 1550)
-# Megabytes of a CPU replica: with its model just loaded, and the most after long use, measured with base and OpenVINO
-# (docs/performance.md); the others are computed from their parameters.
+# Megabytes of a CPU replica: with its model just loaded (docs/performance.md), and after long use (docs/operations.md), measured
+# with base and OpenVINO; the others are computed from their parameters.
 LOADED_MB, LOADED_BYTES = 430, 1
-USED_MB, USED_BYTES = 900, 5
-REST_MB = 1200  # the ingress, Ray and its proxy
+USED_MB, USED_BYTES = 680, 5
+REST_MB = 2300  # the ingress, its decoders, Ray and its proxy, after a long run
 WINDOW_MB = 1.92  # 30 s of 16 kHz in 32-bit floats
 MIN_STORE_MB = 256.0
 
