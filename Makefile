@@ -58,7 +58,7 @@ clean:  ## remove what set-up and tests made, but not the weights
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 # A set-up that breaks off leaves no stamp, and is done again.
 .venv/run: requirements.lock requirements-torch.lock requirements-torch-cpu.lock
