@@ -24,18 +24,19 @@ LONG_S = 100.0  # of audio: four windows, one after the other
 SLOW_TO_LOAD = f"{FAKE_ENGINE.partition(':')[0]}:SlowToLoad"
 
 
-def post(service: Running, seconds: float, prompt: str = "") -> httpx.Response:
+def post(service: Running, seconds: float, prompt: str = "", **fields: str) -> httpx.Response:
     files = {"audio_file": ("a.wav", wav(seconds, rate=1000))}
     with service.client() as client:
-        return client.post("/transcribe", files=files, data={"language": "en", "prompt": prompt})
+        return client.post("/transcribe", files=files, data={"language": "en", "prompt": prompt, **fields})
 
 
 @contextmanager
 def long_request(service: Running, folder: Path, window_s: float = 1.5) -> Iterator[Future[httpx.Response]]:
-    """A recording of several windows, the first of which is being transcribed."""
+    """A recording of several windows, the first of which is being transcribed; the others are sent after it, one by one."""
     begun = folder / f"begun-{time.monotonic_ns()}"
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(post, service, LONG_S, f"slow {window_s} {begun}")
+        prompt = f"slow {window_s} {begun}"
+        answer = pool.submit(post, service, LONG_S, prompt, use_parallel="false")
         wait_until(begun.exists)
         yield answer
 
