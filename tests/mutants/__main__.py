@@ -39,7 +39,8 @@ MODULES = (  # those that decide
     "engines/openvino/logit_filters",
     "engines/whisper/batch_decoder",
 )
-MORE_TESTS = {  # not among the unit tests for what they do or import: FFmpeg; librosa; Ray, which is not started
+MORE_TESTS = {  # of several modules; or not among the unit tests: FFmpeg; librosa; Ray, which is not started
+    "transcription/transcriber": "unit/transcription/test_channels.py",
     "audio/decode": "integration/test_decode.py",
     "audio/vad": "integration/test_energy.py",
     "serving/router": "integration/test_router.py",
